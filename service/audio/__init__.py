@@ -1,0 +1,1 @@
+"""From bytes to windows of speech: decode, resample, detect speech, cut."""

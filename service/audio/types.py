@@ -1,0 +1,47 @@
+"""Words that the audio package and its callers share: waveforms, spans, windows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+SAMPLE_RATE = 16_000
+"""Samples a second of every waveform inside Wren."""
+
+MAX_WINDOW_S = 30
+"""The most that Whisper's encoder takes (1500 positions of 20 ms)."""
+
+Samples = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Speech from sample `start` up to, not including, sample `end` of a waveform."""
+
+    start: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of window samples that was copied unchanged from the source."""
+
+    window_start: int
+    source_start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """At most 30 s of speech and the sample-exact map back to where it came from."""
+
+    samples: Samples
+    pieces: tuple[Piece, ...]
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / SAMPLE_RATE

@@ -1,0 +1,1 @@
+"""One loaded variant on one device, behind one seam."""

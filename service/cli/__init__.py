@@ -1,0 +1,1 @@
+"""The wren command."""

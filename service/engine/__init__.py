@@ -1,0 +1,1 @@
+"""Who computes what when: devices, executors, loaded variants."""

@@ -1,0 +1,96 @@
+"""Everything that can go wrong with a request, as one tree; `api` alone maps it to status codes.
+
+WrenError
+├── AudioError (ValueError)         the audio cannot be used
+│   ├── EmptyAudio                  no bytes, or a header without a sample
+│   ├── UndecodableAudio            the container or codec is unknown, damaged or cut off before any sample
+│   ├── NoAudioStream               a container that holds no audio
+│   ├── AudioTooLong                longer than the limit
+│   └── UploadTooLarge              more bytes than the limit
+├── OptionError (ValueError)        a request option is invalid, unknown or not possible with this model
+├── ModelNotFound (LookupError)     no such model or variant in the store
+├── ModelUnavailable (RuntimeError) it is there and cannot be loaded
+└── Overloaded (RuntimeError)       too much audio is waiting
+"""
+
+
+class WrenError(Exception):
+    """The root: its message is fit for a client."""
+
+
+class AudioError(WrenError, ValueError):
+    """The audio cannot be used."""
+
+
+class EmptyAudio(AudioError):
+    """The upload holds no bytes, or a header without a sample."""
+
+    def __init__(self, what: str = "the file is empty (0 bytes)") -> None:
+        super().__init__(f"No audio: {what}. Send a recording that holds samples.")
+
+
+class UndecodableAudio(AudioError):
+    """The container or codec is unknown, damaged, or cut off before the first sample."""
+
+    def __init__(self, *, container: str, codec: str, reason: str) -> None:
+        self.container, self.codec, self.reason = container, codec, reason
+        super().__init__(
+            f"Cannot decode this audio: container {container}, codec {codec}: {reason}. "
+            "Send wav, flac, mp3, ogg, webm, m4a, aac, aiff, amr or wma."
+        )
+
+
+class NoAudioStream(AudioError):
+    """The container is fine and holds no audio."""
+
+    def __init__(self, *, container: str) -> None:
+        self.container = container
+        super().__init__(f"The file (container {container}) holds no audio stream.")
+
+
+class AudioTooLong(AudioError):
+    """The audio lasts longer than the server's limit."""
+
+    def __init__(self, *, limit_s: float, setting: str = "WREN_MAX_DURATION_S") -> None:
+        self.limit_s = limit_s
+        super().__init__(f"The audio is longer than the limit of {limit_s:g} s ({setting}). Send it in parts.")
+
+
+class UploadTooLarge(AudioError):
+    """The upload holds more bytes than the server's limit."""
+
+    def __init__(self, *, limit_bytes: int, setting: str = "WREN_MAX_UPLOAD_MIB") -> None:
+        self.limit_bytes = limit_bytes
+        super().__init__(f"The upload is larger than the limit of {limit_bytes / 2**20:g} MiB ({setting}).")
+
+
+class OptionError(WrenError, ValueError):
+    """A request option is invalid, unknown, or not possible with this model."""
+
+    def __init__(self, message: str, *, param: str) -> None:
+        self.param = param
+        super().__init__(message)
+
+
+class ModelNotFound(WrenError, LookupError):
+    """No such model or variant in the store."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        self.name, self.known = name, known
+        super().__init__(f"There is no model {name!r} here. Available: {', '.join(known) or 'none'}.")
+
+
+class ModelUnavailable(WrenError, RuntimeError):
+    """The variant is in the store and cannot be loaded."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name, self.reason = name, reason
+        super().__init__(f"The model {name!r} cannot be loaded: {reason}.")
+
+
+class Overloaded(WrenError, RuntimeError):
+    """Too much audio is waiting already."""
+
+    def __init__(self, *, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(f"Too much audio is waiting. Try again in {retry_after_s:.0f} s.")

@@ -1,0 +1,1 @@
+"""From windows to transcripts: features, tokens, decoding, times."""

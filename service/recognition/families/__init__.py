@@ -1,0 +1,1 @@
+"""The model families: what differs between Whisper and Moonshine."""
