@@ -15,6 +15,16 @@ Samples = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
+class VadOptions:
+    """Speech detection, its durations named as the OpenAI protocol has them. `enabled=False` keeps all audio."""
+
+    enabled: bool = True
+    threshold: float = 0.5
+    prefix_padding_ms: int = 300
+    silence_duration_ms: int = 500
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """Speech from sample `start` up to, not including, sample `end` of a waveform."""
 
