@@ -1,6 +1,7 @@
-"""Words that the audio package and its callers share: waveforms, spans, windows."""
+"""Words that the audio package and its callers share: waveforms, raw formats, spans, windows."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,17 @@ MAX_WINDOW_S = 30
 """The most that Whisper's encoder takes (1500 positions of 20 ms)."""
 
 Samples = npt.NDArray[np.float32]
+
+RawEncoding = Literal["linear16", "linear32", "float32", "mulaw", "alaw"]
+
+
+@dataclass(frozen=True, slots=True)
+class RawFormat:
+    """How headerless audio is laid out; little-endian, interleaved."""
+
+    encoding: RawEncoding
+    sample_rate: int
+    channels: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from model_store.manifest import Manifest
-from service.audio.types import VadOptions
+from service.audio.types import RawFormat, VadOptions
 from service.recognition.types import Options, Segment, Transcript
-
-RawEncoding = Literal["linear16", "linear32", "float32", "mulaw", "alaw"]
-
-
-@dataclass(frozen=True, slots=True)
-class RawFormat:
-    """How headerless audio is laid out; little-endian, interleaved."""
-
-    encoding: RawEncoding
-    sample_rate: int
-    channels: int = 1
 
 
 @dataclass(frozen=True, slots=True)
