@@ -1,0 +1,150 @@
+"""An upload in, its waveform out: float32, mono, 16 kHz.
+
+Wav and flac take the way of libsndfile; all else, and whatever libsndfile cannot read whole, that of PyAV. Measured on
+9 s of 48 kHz mono, in ms, libsndfile against PyAV: wav 0.6 / 11, flac 3.9 / 5.0, mp3 3.5 / 5.1, vorbis 7.9 / 14,
+opus 25 / 13, ADPCM 2.9 / 1.0. Mp3 and vorbis stay with PyAV for its greater patience with damaged and cut files.
+
+A file that is cut or damaged gives the part that decodes, as players do: an mp3 that breaks off after a minute gives
+the text of that minute. It is an error only if there is no sample at all.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from service.audio.g711 import from_alaw, from_mulaw
+from service.audio.media import BLOCK_VALUES, read_media
+from service.audio.resample import MAX_RATE, MIN_RATE, Block, Limits, Recorder, downmix, sanitised
+from service.audio.sniff import Container, sniff
+from service.audio.types import SAMPLE_RATE, RawEncoding, RawFormat, Samples
+from service.errors import EmptyAudio, UndecodableAudio
+
+__all__ = ["Decoded", "Limits", "decode"]
+
+_SNDFILE_CODECS = {
+    "PCM_U8": "pcm_u8",
+    "PCM_S8": "pcm_s8",
+    "PCM_16": "pcm_s16le",
+    "PCM_24": "pcm_s24le",
+    "PCM_32": "pcm_s32le",
+    "FLOAT": "pcm_f32le",
+    "DOUBLE": "pcm_f64le",
+    "ULAW": "pcm_mulaw",
+    "ALAW": "pcm_alaw",
+}
+"""Subtypes that libsndfile reads faster, by FFmpeg's names, so that a codec has one name whoever reads it."""
+
+_RAW_BYTES: dict[RawEncoding, int] = {"linear16": 2, "linear32": 4, "float32": 4, "mulaw": 1, "alaw": 1}
+_MAX_RAW_CHANNELS = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """A recording as the recogniser takes it, and what it was. The codec is named as FFmpeg names it."""
+
+    samples: Samples
+    container: str
+    codec: str
+    source_rate: int
+    channels: int
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / SAMPLE_RATE
+
+
+def decode(audio: bytes | Path, *, raw: RawFormat | None = None, limits: Limits) -> Decoded:
+    """Decode an upload, or headerless audio where `raw` says how it is laid out. Blocks: call it off the event loop.
+
+    Raises:
+        EmptyAudio: no bytes, or no sample in them.
+        UndecodableAudio: not audio, an unknown codec, or damaged before the first sample.
+        NoAudioStream: a film without sound.
+        AudioTooLong: past the limit, found while decoding: the header is not believed.
+    """
+    with _opened(audio) as file:
+        if raw is not None:
+            return _record(_raw_blocks(file, raw), limits, container="headerless")
+        kind = sniff(file)
+        if kind.name in ("wav", "flac"):
+            fast = _by_sndfile(audio, kind, limits)
+            if fast is not None:
+                return fast
+        return _record(read_media(file, kind), limits, container=kind.name)
+
+
+def _opened(audio: bytes | Path) -> AbstractContextManager[BinaryIO]:
+    return audio.open("rb") if isinstance(audio, Path) else BytesIO(audio)
+
+
+def _record(blocks: Iterable[Block], limits: Limits, *, container: str) -> Decoded:
+    recorder = Recorder(limits, container=container)
+    first: Block | None = None
+    for block in blocks:
+        recorder.push(block)
+        first = first or block
+    samples = recorder.finish()
+    if first is None or not len(samples):
+        raise EmptyAudio(f"the file (container {container}) is shorter than one sample")
+    return Decoded(samples, container, first.codec, first.rate, first.channels)
+
+
+def _by_sndfile(audio: bytes | Path, kind: Container, limits: Limits) -> Decoded | None:
+    """None where libsndfile refuses the file, stops half-way or finds it empty (a streamed wav says 0 bytes)."""
+    source = str(audio) if isinstance(audio, Path) else BytesIO(audio)
+    try:
+        with soundfile.SoundFile(source) as file:
+            codec = "flac" if kind.name == "flac" else _SNDFILE_CODECS.get(file.subtype)
+            if codec is None or not file.frames:
+                return None
+            return _record(_sndfile_blocks(file, codec), limits, container=kind.name)
+    except soundfile.SoundFileError:
+        return None
+
+
+def _sndfile_blocks(file: soundfile.SoundFile, codec: str) -> Iterator[Block]:
+    channels = file.channels
+    values = np.empty((max(1, min(file.frames, BLOCK_VALUES // channels)), channels), np.float32)
+    while len(read := file.read(out=values)):
+        yield Block(downmix(sanitised(read).T), file.samplerate, channels, codec)
+
+
+def _raw_blocks(file: BinaryIO, raw: RawFormat) -> Iterator[Block]:
+    _check(raw)
+    frame_bytes = _RAW_BYTES[raw.encoding] * raw.channels
+    block_bytes = BLOCK_VALUES // raw.channels * frame_bytes
+    while data := file.read(block_bytes):
+        whole = memoryview(data)[: len(data) // frame_bytes * frame_bytes]
+        channels = _raw_values(whole, raw.encoding).reshape(-1, raw.channels).T
+        yield Block(downmix(channels), raw.sample_rate, raw.channels, raw.encoding)
+
+
+def _check(raw: RawFormat) -> None:
+    if not MIN_RATE <= raw.sample_rate <= MAX_RATE:
+        reason = f"a sample rate of {raw.sample_rate} Hz (possible: {MIN_RATE} to {MAX_RATE} Hz)"
+    elif not 1 <= raw.channels <= _MAX_RAW_CHANNELS:
+        reason = f"{raw.channels} channels (possible: 1 to {_MAX_RAW_CHANNELS})"
+    else:
+        return
+    raise UndecodableAudio(container="headerless", codec=raw.encoding, reason=reason)
+
+
+def _raw_values(data: memoryview, encoding: RawEncoding) -> npt.NDArray[np.float32]:
+    match encoding:
+        case "linear16":
+            return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(2**15)
+        case "linear32":
+            return np.frombuffer(data, "<i4").astype(np.float32) / np.float32(2**31)
+        case "float32":
+            return sanitised(np.frombuffer(data, "<f4").astype(np.float32))
+        case "mulaw":
+            return from_mulaw(np.frombuffer(data, np.uint8))
+        case "alaw":
+            return from_alaw(np.frombuffer(data, np.uint8))

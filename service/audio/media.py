@@ -1,0 +1,193 @@
+"""A media file of any container in, blocks of mono samples out, by PyAV (FFmpeg).
+
+FFmpeg reads from our file object only and may open nothing else: no protocol, no demuxer but the sniffed one, no
+decoder but those of `_CODECS` (video decoders would also cost time and memory while FFmpeg probes a film).
+
+Damage: packets that do not decode are skipped and the file may end anywhere; whatever decodes is yielded.
+Encoder delay, padding and edit lists are cut as FFmpeg does by default; gaps in timestamps are not filled.
+FFmpeg's resampler is not used: in PyAV it leaks.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from service.audio.resample import Block, downmix, sanitised
+from service.audio.sniff import PROBED_DEMUXERS, Container
+from service.audio.types import Samples
+from service.errors import EmptyAudio, NoAudioStream, UndecodableAudio
+
+BLOCK_VALUES = 2**18
+"""Samples of all channels in a block: about a megabyte as float32."""
+
+_IO_BYTES = 2**16
+
+_CODECS = (
+    *("aac", "aac_latm", "ac3", "alac", "amrnb", "amrwb", "ape", "atrac1", "atrac3", "atrac3p", "cook", "dca", "eac3"),
+    *(
+        "flac",
+        "g723_1",
+        "g729",
+        "gsm",
+        "gsm_ms",
+        "ilbc",
+        "mlp",
+        "mp1",
+        "mp1float",
+        "mp2",
+        "mp2float",
+        "mp3",
+        "mp3float",
+    ),
+    *("mpc7", "mpc8", "nellymoser", "opus", "qcelp", "qdm2", "qdmc", "ra_144", "ra_288", "shorten", "sipr", "speex"),
+    *("tak", "truehd", "tta", "vorbis", "wavpack", "wmalossless", "wmapro", "wmav1", "wmav2", "wmavoice"),
+    *(
+        "adpcm_g722",
+        "adpcm_g726",
+        "adpcm_g726le",
+        "adpcm_ima_qt",
+        "adpcm_ima_wav",
+        "adpcm_ms",
+        "adpcm_swf",
+        "adpcm_yamaha",
+    ),
+    *("dsd_lsbf", "dsd_lsbf_planar", "dsd_msbf", "dsd_msbf_planar", "mace3", "mace6"),
+    *(
+        "pcm_alaw",
+        "pcm_bluray",
+        "pcm_dvd",
+        "pcm_f32be",
+        "pcm_f32le",
+        "pcm_f64be",
+        "pcm_f64le",
+        "pcm_mulaw",
+        "pcm_s16be",
+    ),
+    *("pcm_s16le", "pcm_s24be", "pcm_s24le", "pcm_s32be", "pcm_s32le", "pcm_s8", "pcm_u16be"),
+    *("pcm_u16le", "pcm_u24be", "pcm_u24le", "pcm_u32be", "pcm_u32le", "pcm_u8"),
+)
+
+_OPTIONS = {
+    "protocol_whitelist": "none",
+    "format_whitelist": ",".join(PROBED_DEMUXERS),
+    "codec_whitelist": ",".join(_CODECS),
+}
+
+
+def read_media(file: BinaryIO, kind: Container) -> Iterator[Block]:
+    """Decode the best audio stream.
+
+    Raises:
+        UndecodableAudio: FFmpeg cannot open it, knows no decoder, or fails before the first sample.
+        NoAudioStream: there is none.
+        EmptyAudio: the file is in order and holds no sample.
+    """
+    options = _OPTIONS if kind.demuxer is None else _OPTIONS | {"format_whitelist": kind.demuxer}
+    try:
+        media = av.open(
+            file, "r", format=kind.demuxer, options=options, metadata_errors="ignore", buffer_size=_IO_BYTES
+        )
+    except (av.FFmpegError, ValueError) as error:
+        raise UndecodableAudio(container=kind.name, codec="unknown", reason=_reason(error)) from error
+    with media:
+        name = kind.name if kind.demuxer else str(media.format.name)
+        stream = media.streams.best("audio")
+        if not isinstance(stream, av.AudioStream):
+            raise NoAudioStream(container=name)
+        yield from _blocks(media, stream, container=name)
+
+
+def _blocks(media: av.container.InputContainer, stream: av.AudioStream, *, container: str) -> Iterator[Block]:
+    codec = stream.codec_context.name
+    if codec not in _CODECS:
+        raise UndecodableAudio(container=container, codec=codec, reason="Wren does not accept this codec")
+    decoding = _Decoding(media, stream)
+    any_block = False
+    for frames in _runs(decoding.frames()):
+        any_block = True
+        yield Block(_mono(frames), frames[0].sample_rate, frames[0].layout.nb_channels, codec)
+    if any_block:
+        return
+    if decoding.error is not None:
+        reason = f"no part of it decodes ({_reason(decoding.error)})"
+        raise UndecodableAudio(container=container, codec=codec, reason=reason) from decoding.error
+    raise EmptyAudio(f"the file (container {container}, codec {codec}) has a header and no samples")
+
+
+class _Decoding:
+    """The frames of a stream, past whatever is damaged; `error` keeps the last reason."""
+
+    def __init__(self, media: av.container.InputContainer, stream: av.AudioStream) -> None:
+        self._stream, self._packets = stream, media.demux(stream)
+        self.error: Exception | None = None
+
+    def frames(self) -> Iterator[av.AudioFrame]:
+        while (packet := self._next_packet()) is not None:
+            try:
+                yield from self._stream.decode(packet)
+            except (av.FFmpegError, ValueError) as error:
+                self.error = error
+
+    def _next_packet(self) -> "av.Packet[av.AudioStream] | None":
+        try:
+            return next(self._packets, None)
+        except (av.FFmpegError, ValueError) as error:
+            self.error = error
+            return None
+
+
+def _runs(frames: Iterable[av.AudioFrame]) -> Iterator[list[av.AudioFrame]]:
+    """Frames of one format, about a block together: a frame alone (20 ms) is too little work for numpy."""
+    run: list[av.AudioFrame] = []
+    values = 0
+    for frame in frames:
+        if not frame.samples:
+            continue
+        if run and (values >= BLOCK_VALUES or _shape(frame) != _shape(run[0])):
+            yield run
+            run, values = [], 0
+        run.append(frame)
+        values += frame.samples * frame.layout.nb_channels
+    if run:
+        yield run
+
+
+def _shape(frame: av.AudioFrame) -> tuple[int, str, int]:
+    return frame.sample_rate, frame.format.name, frame.layout.nb_channels
+
+
+def _mono(frames: list[av.AudioFrame]) -> Samples:
+    """All frames of a run at once, plane by plane: `to_ndarray` on each costs more than decoding an mp3 frame."""
+    dtype = frames[0].to_ndarray().dtype
+    channels = frames[0].layout.nb_channels
+    interleaved = 1 if frames[0].format.is_planar else channels
+    planes = [
+        np.concatenate(
+            [
+                np.frombuffer(plane, dtype, frame.samples * interleaved)
+                for frame, plane in zip(frames, of_channel, strict=True)
+            ]
+        )
+        for of_channel in zip(*(frame.planes for frame in frames), strict=True)
+    ]
+    if interleaved == 1:
+        return downmix(_as_float(np.stack(planes)))
+    return downmix(_as_float(planes[0]).reshape(-1, channels).T)
+
+
+def _as_float(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+    if values.dtype.kind == "f":
+        return sanitised(values.astype(np.float32, copy=False))
+    bits = values.dtype.itemsize * 8
+    scaled = values.astype(np.float32)
+    if values.dtype.kind == "u":
+        scaled -= np.float32(2 ** (bits - 1))
+    scaled *= np.float32(2.0 ** (1 - bits))
+    return scaled
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)

@@ -1,0 +1,140 @@
+"""Blocks of samples at any rate in, one waveform of 16 kHz out.
+
+Block by block, so the full-rate signal of a long recording is never held whole: the peak is about one and a half times
+the waveform itself. The limits are enforced here on what was decoded, whatever the header said.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from service.audio.types import SAMPLE_RATE, Samples
+from service.errors import AudioTooLong, UndecodableAudio
+
+MIN_RATE, MAX_RATE = 1_000, 768_000
+"""Hz. Below there is no speech left; above, no converter exists and the header is damaged."""
+
+_GROWTH = 1.5
+_FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that one recording may unpack to.
+
+    Attributes:
+        max_decoded_bytes: of all channels at the source rate, as float32: it bounds the time that a small file of many
+            channels at a high rate can take. They are never in memory at once.
+    """
+
+    max_duration_s: float
+    max_decoded_bytes: int = 16 * 2**30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Consecutive samples as they left a decoder, mixed to mono, and what they were before."""
+
+    samples: Samples
+    rate: int
+    channels: int
+    codec: str
+
+
+def sanitised(values: Samples) -> Samples:
+    """In place: what is not a number or infinite becomes 0, the rest is clipped to [-1, 1]."""
+    if not values.size:
+        return values
+    peak = max(values.max(), -values.min())
+    if not peak <= 1.0:  # true for NaN as well
+        np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        np.clip(values, -1.0, 1.0, out=values)
+    return values
+
+
+def downmix(channels: npt.NDArray[np.float32]) -> Samples:
+    """The mean over the first axis of [channels, frames].
+
+    Channel by channel: `mean` takes twenty times as long on interleaved stereo; a matrix product wakes BLAS threads.
+    """
+    first: Samples = channels[0]
+    if len(channels) == 1:
+        return first
+    mono = first.copy()
+    for channel in channels[1:]:
+        mono += channel
+    mono *= np.float32(1 / len(channels))
+    return mono
+
+
+class Recorder:
+    """Collects blocks into one waveform. `push` as they come, then `finish` once.
+
+    A stream may change its rate half-way (chained ogg, AAC): each run of one rate is resampled by itself.
+    """
+
+    def __init__(self, limits: Limits, *, container: str) -> None:
+        self._limits = limits
+        self._container = container
+        self._waveform = np.empty(0, np.float32)
+        self._length = 0
+        self._duration_s = 0.0
+        self._decoded_bytes = 0
+        self._rate = SAMPLE_RATE
+        self._stream: soxr.ResampleStream | None = None
+
+    def push(self, block: Block) -> None:
+        """Take the next block.
+
+        Raises:
+            AudioTooLong: past the duration limit.
+            UndecodableAudio: past the limit of bytes, or at a rate that no recording has.
+        """
+        self._account(block)
+        if block.rate != self._rate:
+            self._switch(block)
+        if self._stream is None:
+            self._append(block.samples)
+        else:
+            self._append(self._stream.resample_chunk(block.samples))
+
+    def finish(self) -> Samples:
+        """The waveform: float32, 16 kHz, within [-1, 1]; empty if no sample came."""
+        self._flush()
+        self._waveform.resize(self._length, refcheck=False)
+        return np.clip(self._waveform, -1.0, 1.0, out=self._waveform)
+
+    def _account(self, block: Block) -> None:
+        if not MIN_RATE <= block.rate <= MAX_RATE:
+            raise self._refused(block, f"a sample rate of {block.rate} Hz (possible: {MIN_RATE} to {MAX_RATE} Hz)")
+        self._duration_s += len(block.samples) / block.rate
+        if self._duration_s > self._limits.max_duration_s:
+            raise AudioTooLong(limit_s=self._limits.max_duration_s)
+        self._decoded_bytes += len(block.samples) * block.channels * _FLOAT32_BYTES
+        if self._decoded_bytes > self._limits.max_decoded_bytes:
+            gib = self._limits.max_decoded_bytes / 2**30
+            raise self._refused(block, f"it unpacks to more than {gib:g} GiB of samples")
+
+    def _refused(self, block: Block, reason: str) -> UndecodableAudio:
+        return UndecodableAudio(container=self._container, codec=block.codec, reason=reason)
+
+    def _switch(self, block: Block) -> None:
+        self._flush()
+        self._rate = block.rate
+        if block.rate != SAMPLE_RATE:
+            self._stream = soxr.ResampleStream(block.rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+
+    def _flush(self) -> None:
+        if self._stream is not None:
+            self._append(self._stream.resample_chunk(np.empty(0, np.float32), last=True))
+            self._stream = None
+
+    def _append(self, samples: Samples) -> None:
+        end = self._length + len(samples)
+        if end > len(self._waveform):
+            # realloc moves the pages of a large buffer instead of copying them
+            self._waveform.resize(max(end, int(len(self._waveform) * _GROWTH)), refcheck=False)
+        self._waveform[self._length : end] = samples
+        self._length = end
