@@ -1,0 +1,143 @@
+"""Everything that can go wrong with the store and what fills it, as one tree. Messages are fit for a terminal.
+
+StoreError
+├── CatalogError (ValueError)           a catalogue file is not as it should be
+├── UnknownModel (LookupError)          no catalogue names the model
+├── NotInStore (LookupError)            the store has no such model or variant
+├── BrokenVariant (RuntimeError)        it is in the store and its manifest cannot be used
+├── StoreUnwritable (OSError)           a file of the store cannot be written: disk full, no permission
+├── PullFailed (RuntimeError)           no source of a model worked
+├── ConversionError (ValueError)        the files arrived and cannot become a variant
+└── SourceError (RuntimeError)          one source could not deliver
+    ├── SourceMissing (LookupError)     the file, page, package or repository is not there
+    ├── DownloadFailed                  the network, the server or the package installer failed
+    ├── WrongChecksum                   a file arrived and is not the one the catalogue or the hub names
+    ├── WrongSize                       a file is shorter or longer than it should be
+    └── UnsafeArchive                   an archive is damaged, or a member of it missing
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class StoreError(Exception):
+    """The root."""
+
+
+class CatalogError(StoreError, ValueError):
+    """A catalogue file is not as it should be."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"The catalogue {path} cannot be used: {reason}.")
+
+
+class UnknownModel(StoreError, LookupError):
+    """No catalogue names the model."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        self.name, self.known = name, known
+        super().__init__(f"No catalogue names a model {name!r}. Known: {', '.join(known) or 'none'}.")
+
+
+class NotInStore(StoreError, LookupError):
+    """The store has no such model or variant."""
+
+    def __init__(self, name: str, present: tuple[str, ...]) -> None:
+        self.name, self.present = name, present
+        super().__init__(f"The store has no {name!r}. In it: {', '.join(present) or 'nothing'}.")
+
+
+class BrokenVariant(StoreError, RuntimeError):
+    """The variant is in the store and its manifest cannot be used."""
+
+    def __init__(self, name: str, *, file: Path, reason: str) -> None:
+        self.name, self.file, self.reason = name, file, reason
+        super().__init__(f"{name} is damaged: {file}: {reason}. Remove it (wren models rm {name}) and pull it again.")
+
+
+class StoreUnwritable(StoreError, OSError):
+    """A file of the store cannot be written: disk full, no permission."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"Cannot write {path}: {reason}. The store is as it was.")
+
+
+class ConversionError(StoreError, ValueError):
+    """The files arrived and cannot become a variant."""
+
+    def __init__(self, file: Path, reason: str) -> None:
+        self.file, self.reason = file, reason
+        super().__init__(f"cannot convert {file.name}: {reason}")
+
+
+class SourceError(StoreError, RuntimeError):
+    """One source could not deliver."""
+
+
+class SourceMissing(SourceError, LookupError):
+    """The file, page, package or repository is not there."""
+
+    def __init__(self, what: str, reason: str = "it is not there") -> None:
+        self.what, self.reason = what, reason
+        super().__init__(f"{what}: {reason}")
+
+
+class DownloadFailed(SourceError):
+    """The network, the server or the package installer failed."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        self.what, self.reason = what, reason
+        super().__init__(f"{what}: {reason}")
+
+
+class WrongChecksum(SourceError):
+    """A file arrived and is not the one that the catalogue or the hub names."""
+
+    def __init__(self, file: str, *, expected: str, actual: str) -> None:
+        self.file, self.expected, self.actual = file, expected, actual
+        super().__init__(f"{file}: wrong checksum, expected {expected}, got {actual}")
+
+
+class WrongSize(SourceError):
+    """A file is shorter or longer than it should be."""
+
+    def __init__(self, file: str, *, expected: int, actual: int) -> None:
+        self.file, self.expected, self.actual = file, expected, actual
+        more = "at least " if actual > expected else ""
+        super().__init__(f"{file}: wrong size, expected {expected} bytes, got {more}{actual}")
+
+
+class UnsafeArchive(SourceError):
+    """An archive is damaged, or a member of it missing."""
+
+    def __init__(self, archive: str, reason: str) -> None:
+        self.archive, self.reason = archive, reason
+        super().__init__(f"{archive}: {reason}")
+
+
+class PullFailed(StoreError, RuntimeError):
+    """No source of a model worked. `failures` holds each source with its error, in the order tried."""
+
+    def __init__(self, name: str, failures: tuple[tuple[str, StoreError], ...]) -> None:
+        self.name, self.failures = name, failures
+        reasons = [f"{source}: {error}" for source, error in failures]
+        told = reasons[0] if len(reasons) == 1 else "".join(f"\n  {reason}" for reason in reasons)
+        super().__init__(f"Cannot pull {name}, the store is as it was: {told or 'it has no such source'}")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Names the file in errors of the file system: a failed write does not carry one.
+
+    Raises:
+        StoreUnwritable: whatever OSError the block raised.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        raise StoreUnwritable(Path(error.filename or path), error.strerror or str(error)) from error
