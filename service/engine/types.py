@@ -45,6 +45,7 @@ class ModelInfo:
     state: Literal["loaded", "available"]
     default: bool
     """Whether the bare model name means this variant."""
+    device: str = "cpu"
 
 
 class Engine(Protocol):
