@@ -1,0 +1,48 @@
+"""Sets up logging: every logger's lines, structlog's and the standard library's alike, leave through one renderer."""
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+from structlog.typing import Processor
+
+LogFormat = Literal["console", "json"]
+
+_SHARED: tuple[Processor, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+)
+
+
+def configure(*, log_format: LogFormat, level: str) -> None:
+    """Send all log lines of this process to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_SHARED,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(log_format)],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    # Wren logs a line a request with more in it; the parsers and clients log every call at INFO.
+    for name in ("uvicorn.access", "python_multipart", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+
+
+def _renderers(log_format: LogFormat) -> tuple[Processor, ...]:
+    if log_format == "json":
+        return structlog.processors.format_exc_info, structlog.processors.JSONRenderer()
+    return (structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),)

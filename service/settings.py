@@ -1,0 +1,67 @@
+"""The environment (`WREN_…`) in, validated settings out."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIB = 2**20
+
+Listed = Annotated[tuple[str, ...], NoDecode]
+"""Comma-separated in the environment."""
+
+
+class Settings(BaseSettings):
+    """What a deployment can choose. Each field is the variable `WREN_` + its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="WREN_", frozen=True, hide_input_in_errors=True)
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
+    port: int = Field(default=8000, ge=0, le=65_535, description="Port to listen on; 0 lets the system choose.")
+    store: Path = Field(default=Path(".store"), description="Folder of the model store.")
+    model: str = Field(
+        default="whisper-tiny.en",
+        min_length=1,
+        description="Model that `auto` and the cloud names (`whisper-1`, …) mean: `model` or `model:variant`.",
+    )
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), description="Comma-separated keys, any of which lets a client in; empty lets everyone in."
+    )
+    cors_origins: Listed = Field(
+        default=(), description="Comma-separated origins that browsers may call from; `*` for all."
+    )
+    max_upload_mib: float = Field(default=512, gt=0, description="Largest request body, in MiB.")
+    max_duration_s: float = Field(default=4 * 3600, gt=0, description="Longest recording, in seconds.")
+    spool_mib: float = Field(default=32, ge=0, description="An upload over this, in MiB, goes to a temporary file.")
+    keep_alive_s: float = Field(
+        default=5, gt=0, description="Seconds of silence after which an event stream sends a comment."
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="Compute threads; unset takes the cores that are there."
+    )
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="Log lines for people or for machines."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe level logged."
+    )
+
+    @field_validator("api_keys", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(item.strip() for item in value.split(",") if item.strip())
+        return value
+
+    @property
+    def max_upload_bytes(self) -> int:
+        return int(self.max_upload_mib * MIB)
+
+    @property
+    def spool_bytes(self) -> int:
+        return int(self.spool_mib * MIB)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(key.get_secret_value() for key in self.api_keys)

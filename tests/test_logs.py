@@ -1,0 +1,31 @@
+import json
+import subprocess
+import sys
+
+SCRIPT = """
+import logging, structlog
+from service import logs
+logs.configure(log_format="{form}", level="info")
+structlog.stdlib.get_logger("wren").info("request", status=200)
+logging.getLogger("plain").warning("from the standard library")
+logging.getLogger("plain").debug("too fine")
+"""
+
+
+def lines(form: str) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", SCRIPT.format(form=form)], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    return done.stderr.splitlines()
+
+
+def test_json_lines_carry_fields_of_both_kinds_of_logger() -> None:
+    first, second = (json.loads(line) for line in lines("json"))
+    assert (first["event"], first["status"], first["level"], first["logger"]) == ("request", 200, "info", "wren")
+    assert (second["event"], second["level"]) == ("from the standard library", "warning")
+
+
+def test_console_lines_are_for_people() -> None:
+    first, second = lines("console")
+    assert "request" in first
+    assert "status=200" in first
+    assert "from the standard library" in second

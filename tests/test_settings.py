@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service.settings import Settings
+
+
+def test_environment_sets_every_kind_of_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WREN_STORE", "/models")
+    monkeypatch.setenv("WREN_API_KEYS", "one, two,")
+    monkeypatch.setenv("WREN_CORS_ORIGINS", "https://a.example,https://b.example")
+    monkeypatch.setenv("WREN_MAX_UPLOAD_MIB", "0.5")
+    settings = Settings()
+    assert settings.store == Path("/models")
+    assert settings.keys == ("one", "two")
+    assert settings.cors_origins == ("https://a.example", "https://b.example")
+    assert settings.max_upload_bytes == 2**19
+
+
+def test_keys_stay_out_of_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WREN_API_KEYS", "hush")
+    assert "hush" not in repr(Settings())
+
+
+def test_impossible_value_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WREN_MAX_DURATION_S", "-1")
+    with pytest.raises(ValidationError, match="max_duration_s"):
+        Settings()
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
