@@ -1,0 +1,64 @@
+"""Who may call: the places where a client can put its key in, yes or no out. The same for HTTP and WebSockets.
+
+Pure but for the last function, which reads a connection. Browsers cannot set headers on a WebSocket, hence subprotocols
+and the query.
+"""
+
+import hmac
+from collections.abc import Iterable, Sequence
+
+from starlette.requests import HTTPConnection
+
+from service.errors import WrenError
+
+_SCHEMES = ("bearer", "token")
+_OPENAI_SUBPROTOCOL = "openai-insecure-api-key."
+_DEEPGRAM_SUBPROTOCOLS = ("token", "bearer")
+_QUERY_NAMES = ("api_key", "token")
+
+
+class InvalidKey(WrenError, PermissionError):
+    """The server has keys and the client sent none of them."""
+
+    def __init__(self, *, given: bool) -> None:
+        what = "The API key is not valid here" if given else "An API key is needed and none was sent"
+        super().__init__(f"{what}. Send 'Authorization: Bearer KEY' with a key of WREN_API_KEYS.")
+
+
+def presented_key(
+    *, authorization: str | None = None, subprotocols: Sequence[str] = (), query_key: str | None = None
+) -> str | None:
+    """The key a client sent: in the Authorization header (Bearer or Token), else a subprotocol, else the query."""
+    scheme, _, key = (authorization or "").strip().partition(" ")
+    if scheme.lower() in _SCHEMES and key.strip():
+        return key.strip()
+    for protocol in subprotocols:
+        if protocol.startswith(_OPENAI_SUBPROTOCOL):
+            return protocol.removeprefix(_OPENAI_SUBPROTOCOL)
+    if len(subprotocols) >= 2 and subprotocols[0].lower() in _DEEPGRAM_SUBPROTOCOLS:
+        return subprotocols[1]
+    return query_key or None
+
+
+def is_valid(presented: str | None, keys: Iterable[str]) -> bool:
+    """Whether the key is one of `keys`, in a time that does not tell how much of it was right."""
+    given = (presented or "").encode()
+    matches = [hmac.compare_digest(given, key.encode()) for key in keys]
+    return not matches or any(matches)
+
+
+def check(connection: HTTPConnection, keys: Sequence[str]) -> None:
+    """Let a request or a WebSocket pass.
+
+    Raises:
+        InvalidKey: there are keys and it has none of them.
+    """
+    protocols = connection.headers.get("sec-websocket-protocol", "")
+    query = connection.query_params
+    presented = presented_key(
+        authorization=connection.headers.get("authorization"),
+        subprotocols=[item.strip() for item in protocols.split(",") if item.strip()],
+        query_key=next((query[name] for name in _QUERY_NAMES if name in query), None),
+    )
+    if not is_valid(presented, keys):
+        raise InvalidKey(given=presented is not None)

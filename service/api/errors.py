@@ -1,0 +1,135 @@
+"""An exception in, the OpenAI error object with its status and headers out. The only place that knows both."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from service.api.auth import InvalidKey
+from service.errors import (
+    AudioError,
+    AudioTooLong,
+    EmptyAudio,
+    ModelNotFound,
+    ModelUnavailable,
+    NoAudioStream,
+    OptionError,
+    Overloaded,
+    UndecodableAudio,
+    UploadTooLarge,
+    WrenError,
+)
+
+INVALID_REQUEST = "invalid_request_error"
+SERVER_ERROR = "server_error"
+RATE_LIMIT = "rate_limit_error"
+
+_CLIENT_CODES: dict[int, str] = {404: "not_found", 405: "method_not_allowed", 415: "unsupported_media_type"}
+
+
+class ErrorDetail(BaseModel):
+    """The four keys that every client may read."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorBody(BaseModel):
+    """What every failed request is answered with."""
+
+    error: ErrorDetail
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A status with its error object and headers."""
+
+    status: int
+    detail: ErrorDetail
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self) -> ErrorBody:
+        return ErrorBody(error=self.detail)
+
+    def response(self) -> JSONResponse:
+        return JSONResponse(self.body().model_dump(), self.status, dict(self.headers))
+
+
+def failure_of(error: Exception) -> Failure:
+    """How a client is told. What is not foreseen is a 500 that gives nothing away."""
+    if isinstance(error, AudioError):
+        return _audio_failure(error)
+    if isinstance(error, WrenError):
+        return _request_failure(error)
+    if isinstance(error, HTTPException):
+        kind = INVALID_REQUEST if error.status_code < 500 else SERVER_ERROR
+        code = _CLIENT_CODES.get(error.status_code)
+        return Failure(error.status_code, ErrorDetail(message=error.detail, type=kind, code=code), error.headers or {})
+    if isinstance(error, RequestValidationError):
+        return Failure(422, ErrorDetail(message=_validation_message(error), type=INVALID_REQUEST))
+    return unforeseen()
+
+
+def unforeseen() -> Failure:
+    """A fault of ours: the log has the traceback under the request's id."""
+    message = "The server failed on this request. Its log says why, under the x-request-id of this response."
+    return Failure(500, ErrorDetail(message=message, type=SERVER_ERROR, code="internal_error"))
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error that reaches the app with the error object."""
+    for kind in (WrenError, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, _respond)
+
+
+async def _respond(_request: Request, error: Exception) -> JSONResponse:
+    return failure_of(error).response()
+
+
+_AUDIO_FAILURES: tuple[tuple[type[AudioError], int, str], ...] = (
+    (UploadTooLarge, 413, "file_too_large"),
+    (AudioTooLong, 413, "audio_too_long"),
+    (EmptyAudio, 400, "empty_audio"),
+    (NoAudioStream, 400, "no_audio_stream"),
+    (UndecodableAudio, 400, "undecodable_audio"),
+    (AudioError, 400, "invalid_audio"),
+)
+
+
+def _audio_failure(error: AudioError) -> Failure:
+    status, code = next((status, code) for kind, status, code in _AUDIO_FAILURES if isinstance(error, kind))
+    return Failure(status, ErrorDetail(message=str(error), type=INVALID_REQUEST, param="file", code=code))
+
+
+def _request_failure(error: WrenError) -> Failure:
+    message = str(error)
+    match error:
+        case OptionError():
+            return Failure(400, ErrorDetail(message=message, type=INVALID_REQUEST, param=error.param))
+        case InvalidKey():
+            detail = ErrorDetail(message=message, type=INVALID_REQUEST, code="invalid_api_key")
+            return Failure(401, detail, {"WWW-Authenticate": "Bearer"})
+        case ModelNotFound():
+            detail = ErrorDetail(message=message, type=INVALID_REQUEST, param="model", code="model_not_found")
+            return Failure(404, detail)
+        case ModelUnavailable():
+            detail = ErrorDetail(message=message, type=SERVER_ERROR, param="model", code="model_unavailable")
+            # What could not be loaded a moment ago will not load on the client's second try.
+            return Failure(503, detail, {"x-should-retry": "false"})
+        case Overloaded():
+            detail = ErrorDetail(message=message, type=RATE_LIMIT, code="overloaded")
+            return Failure(429, detail, {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))})
+        case _:
+            return Failure(500, ErrorDetail(message=message, type=SERVER_ERROR))
+
+
+def _validation_message(error: RequestValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())

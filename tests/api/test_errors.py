@@ -1,0 +1,76 @@
+from collections.abc import Iterator
+
+import pytest
+from starlette.exceptions import HTTPException
+
+from service.api.auth import InvalidKey
+from service.api.errors import failure_of
+from service.errors import (
+    AudioError,
+    AudioTooLong,
+    EmptyAudio,
+    ModelNotFound,
+    ModelUnavailable,
+    NoAudioStream,
+    OptionError,
+    Overloaded,
+    UndecodableAudio,
+    UploadTooLarge,
+    WrenError,
+)
+
+CASES: tuple[tuple[Exception, int, str, str | None, str | None], ...] = (
+    (EmptyAudio(), 400, "invalid_request_error", "file", "empty_audio"),
+    (
+        UndecodableAudio(container="mp4", codec="none", reason="cut off"),
+        400,
+        "invalid_request_error",
+        "file",
+        "undecodable_audio",
+    ),
+    (NoAudioStream(container="mp4"), 400, "invalid_request_error", "file", "no_audio_stream"),
+    (AudioTooLong(limit_s=10), 413, "invalid_request_error", "file", "audio_too_long"),
+    (UploadTooLarge(limit_bytes=10), 413, "invalid_request_error", "file", "file_too_large"),
+    (AudioError("odd"), 400, "invalid_request_error", "file", "invalid_audio"),
+    (OptionError("no", param="stream"), 400, "invalid_request_error", "stream", None),
+    (InvalidKey(given=True), 401, "invalid_request_error", None, "invalid_api_key"),
+    (ModelNotFound("x", ("y",)), 404, "invalid_request_error", "model", "model_not_found"),
+    (ModelUnavailable("x", "no memory"), 503, "server_error", "model", "model_unavailable"),
+    (Overloaded(retry_after_s=2.5), 429, "rate_limit_error", None, "overloaded"),
+    (HTTPException(404, "no route"), 404, "invalid_request_error", None, "not_found"),
+    (HTTPException(415, "no"), 415, "invalid_request_error", None, "unsupported_media_type"),
+    (ZeroDivisionError("secret"), 500, "server_error", None, "internal_error"),
+    (WrenError("odd"), 500, "server_error", None, None),
+)
+
+
+def tree(kind: type[WrenError]) -> Iterator[type[WrenError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from tree(child)
+
+
+@pytest.mark.parametrize(("error", "status", "kind", "param", "code"), CASES, ids=lambda case: type(case).__name__)
+def test_error_has_its_status_and_all_four_keys(
+    error: Exception, status: int, kind: str, param: str | None, code: str | None
+) -> None:
+    failure = failure_of(error)
+    body = failure.body().model_dump()["error"]
+    assert (failure.status, body["type"], body["param"], body["code"]) == (status, kind, param, code)
+    assert set(body) == {"message", "type", "param", "code"}
+
+
+def test_every_class_of_the_tree_is_mapped() -> None:
+    mapped = {type(error) for error, *_ in CASES}
+    service = {kind for kind in tree(WrenError) if kind.__module__.startswith("service.")}
+    assert service <= mapped
+
+
+def test_what_is_not_foreseen_gives_nothing_away() -> None:
+    assert "secret" not in failure_of(ZeroDivisionError("secret")).detail.message
+
+
+def test_headers_say_when_to_come_back() -> None:
+    assert failure_of(Overloaded(retry_after_s=2.5)).headers == {"Retry-After": "3"}
+    assert failure_of(ModelUnavailable("x", "y")).headers == {"x-should-retry": "false"}
+    assert failure_of(InvalidKey(given=False)).headers == {"WWW-Authenticate": "Bearer"}
