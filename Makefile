@@ -1,0 +1,89 @@
+# The two commands: `make serve` and `make test`. Each sets up what it needs; a second run starts in seconds.
+# Override by variable or environment: HOST, PORT, WREN_STORE, MODELS, PYTHON (3.11 or newer). pip's own settings
+# (mirror, constraints, PIP_*) apply.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+MODELS ?= whisper-tiny.en moonshine-tiny silero-vad
+TEST_MODELS ?= $(MODELS) whisper-base
+TESTS ?=
+BENCH ?=
+export WREN_STORE ?= .store
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-user --quiet
+OLD_PYTHON := Wren needs Python 3.11 or newer, and $(PYTHON) is not. Name another: make serve PYTHON=python3.12
+NO_VENV := Python could not make .venv. On Debian and Ubuntu: apt install python3-venv. Then run make again.
+NO_PINS := A pinned version is not to be had here: installing what the index and your constraints offer instead.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve models test lint format bench lock clean
+
+help:
+	@echo 'make serve   set up, then serve on http://$(HOST):$(PORT)'
+	@echo 'make test    set up, then run every test (some: make test TESTS=tests/audio)'
+	@echo 'make lint    ruff and mypy'
+	@echo 'make bench   the benchmarks (one: make bench BENCH=latency)'
+	@echo 'make setup   only what make serve needs: .venv and the models in $(WREN_STORE)'
+	@echo 'make lock    pin the newest dependencies that fit'
+	@echo 'make clean   remove .venv and caches; the models stay in $(WREN_STORE)'
+
+setup: models
+
+serve: models
+	@exec $(BIN)/wren serve --host "$(HOST)" --port "$(PORT)"
+
+models: .venv/.base
+	@$(BIN)/wren models pull $(MODELS)
+
+test: .venv/.dev
+	@$(BIN)/wren models pull $(TEST_MODELS)
+	@$(BIN)/python -m pytest $(TESTS)
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.dev
+	@$(BIN)/wren models pull $(TEST_MODELS)
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+# A stamp is touched only when its step is done: an interrupted one is taken up again.
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo '$(OLD_PYTHON)' >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo '$(NO_VENV)' >&2; exit 1; }
+	@touch $@
+
+# The lock files are complete, hence --no-deps.
+.venv/.base: .venv/.created requirements.lock pyproject.toml
+	@echo 'Installing the pinned dependencies into .venv (about a minute the first time)'
+	@$(PIP) --no-deps -r requirements.lock || { echo '$(NO_PINS)' >&2; $(PIP) -e .; }
+	@$(PIP) --no-deps -e .
+	@touch $@
+
+.venv/.dev: .venv/.base requirements-dev.lock
+	@echo 'Installing what the tests and the checks need'
+	@$(PIP) --no-deps -r requirements-dev.lock || { echo '$(NO_PINS)' >&2; $(PIP) -e '.[dev]'; }
+	@touch $@
+
+# What only the metrics of pytest-audioeval import stays out: Wren takes its recordings, and pesq needs a C compiler.
+UNUSED := ^(pesq|httpx-ws|httpx-sse|wsproto)==
+FREEZE := build/lock/bin/python -m pip freeze --all --exclude wren-asr --exclude setuptools
+
+lock:
+	@$(PYTHON) -m venv --clear build/lock
+	@build/lock/bin/python -m pip install --quiet --upgrade pip -e .
+	@{ sed -n '/^#/p' requirements.lock; $(FREEZE); } > build/base.lock
+	@build/lock/bin/python -m pip install --quiet -e '.[dev]'
+	@{ sed -n '/^#/p' requirements-dev.lock; $(FREEZE) | grep -vxFf build/base.lock | grep -vE '$(UNUSED)'; } > build/dev.lock
+	@mv build/base.lock requirements.lock && mv build/dev.lock requirements-dev.lock
+
+clean:
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
