@@ -1,0 +1,65 @@
+"""What several commands share: options, the settings that they override, and how a command fails."""
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from service.errors import ModelNotFound, WrenError
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+StoreOption = Annotated[Path | None, typer.Option(help="Folder of the model store. [WREN_STORE, else .store]")]
+ModelOption = Annotated[str | None, typer.Option(help="A name that `wren models list` shows. [WREN_MODEL]")]
+
+_DEFAULT_STORE = Path(".store")
+
+
+def fail(message: str, *, code: int = 1) -> NoReturn:
+    """End the command with one line on standard error."""
+    complain(message)
+    raise typer.Exit(code)
+
+
+def complain(message: str) -> None:
+    sys.stderr.write(f"wren: {message}\n")
+
+
+def read_settings(**given: str | int | Path | None) -> "Settings":
+    """The settings of the environment, with the options given on the command line in place of theirs."""
+    from pydantic import ValidationError
+
+    from service.settings import Settings
+
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        fail("; ".join(f"WREN_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()))
+    return settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+
+
+@contextmanager
+def reported(settings: "Settings") -> Iterator[None]:
+    """Ends the command with one line where Wren cannot do what is asked; a missing model with the command to get it."""
+    try:
+        yield
+    except ModelNotFound:
+        fail(missing_model(settings.model, settings.store))
+    except WrenError as error:
+        fail(str(error))
+
+
+def missing_model(name: str, store: Path) -> str:
+    return f"The store {store} has no {name}. Get it: {pull_command(name, store)}"
+
+
+def pull_command(name: str, store: Path) -> str:
+    """Gets a model, and the speech detector that every model needs."""
+    models = dict.fromkeys((name.partition(":")[0], "silero-vad"))
+    elsewhere = "" if store == _DEFAULT_STORE else f" --store {shlex.quote(str(store))}"
+    return f"wren models pull {' '.join(models)}{elsewhere}"

@@ -1,0 +1,64 @@
+"""`wren serve`: the address is taken first, then the model loaded, then the door opened."""
+
+import shlex
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.options import ModelOption, StoreOption, fail, read_settings, reported
+from service.cli.sample import sample_path
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+
+def serve(
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all. [WREN_HOST]")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="0 takes any. [WREN_PORT, else 8000]")] = None,
+    store: StoreOption = None,
+    model: ModelOption = None,
+) -> None:
+    """Serve speech recognition over HTTP until interrupted."""
+    settings = read_settings(host=host, port=port, store=store, model=model)
+    with listen(settings.host, settings.port) as listener:
+        _run(settings, listener)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the address before the model is loaded: whether it is free shows at once. Nobody is let in yet."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        fail(f"Cannot listen on {host} port {port}: {error.strerror}. Choose another with --port (PORT=… in make).")
+    return listener
+
+
+def first_request(settings: "Settings", sample: Path, *, port: int) -> str:
+    """A command line to try against the server."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - where, not what
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    key = "-H 'Authorization: Bearer KEY' " if settings.keys else ""
+    return f"curl {key}-F file=@{shlex.quote(str(sample))} -F model=auto {address}/v1/audio/transcriptions"
+
+
+def _run(settings: "Settings", listener: socket.socket) -> None:
+    from service import logs
+    from service.app import create_app
+    from service.cli.server import Server
+    from service.engine.engine import LocalEngine
+
+    def ready() -> None:
+        line = first_request(settings, sample_path(), port=listener.getsockname()[1])
+        typer.echo(f"\nWren is ready with {settings.model}. The first request to try:\n\n  {line}\n")
+
+    logs.configure(log_format=settings.log_format, level=settings.log_level)
+    with reported(settings):
+        engine = LocalEngine(settings)
+        Server(create_app(settings, engine), engine=engine, ready=ready).run(sockets=[listener])
