@@ -1,7 +1,7 @@
 """A transcript as the recogniser gives it, and a client of an app that answers with it."""
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import httpx
@@ -58,7 +58,7 @@ async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def post(
-    engine: FakeEngine, data: dict[str, object], *, path: str = "transcriptions", **settings: object
+    engine: FakeEngine, data: Mapping[str, object], *, path: str = "transcriptions", **settings: object
 ) -> httpx.Response:
     """Send the fields with a file to an app over the engine."""
     async with client_of(app_of(engine, **settings)) as client:

@@ -1,0 +1,115 @@
+"""`POST /v1/audio/transcriptions` and `/v1/audio/translations`: from the form to the engine and back."""
+
+import time
+from contextlib import AsyncExitStack
+
+from fastapi import APIRouter, Request, Response
+from pydantic.json_schema import JsonSchemaValue
+
+from service.api.events import EventStream, encode
+from service.api.feed import Feed
+from service.api.formats import render
+from service.api.forms import TranscriptionForm, parse
+from service.api.presence import while_present
+from service.api.selection import select
+from service.api.tracing import trace_of
+from service.api.uploads import HOW_TO_SEND, Upload, UploadForm, read_form
+from service.engine import types as engine_types
+from service.engine.types import Engine
+from service.errors import EmptyAudio, OptionError
+from service.recognition.types import Task
+from service.settings import Settings
+
+
+class AudioRoutes:
+    """The two routes, which differ in the task alone."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self.router = APIRouter(tags=["audio"])
+        for path, route in (("transcriptions", self.transcribe), ("translations", self.translate)):
+            self.router.add_api_route(
+                f"/v1/audio/{path}", route, methods=["POST"], response_class=Response, openapi_extra=_documented()
+            )
+
+    async def transcribe(self, request: Request) -> Response:
+        """The text of a recording, in the language spoken."""
+        return await self._answer(request, "transcribe")
+
+    async def translate(self, request: Request) -> Response:
+        """The text of a recording, in English."""
+        return await self._answer(request, "translate")
+
+    async def _answer(self, request: Request, task: Task) -> Response:
+        async with AsyncExitStack() as stack:
+            upload_form = await self._read(request, stack)
+            form = parse(upload_form.fields)
+            asked = self._asked(request, form, upload=_the_file(upload_form), task=task)
+            if form.stream:
+                return await self._stream(request, form, asked, stack)
+            return await self._whole(request, form, asked)
+
+    async def _read(self, request: Request, stack: AsyncExitStack) -> UploadForm:
+        began_s = time.perf_counter()
+        reading = read_form(
+            request, limit_bytes=self._settings.max_upload_bytes, spool_bytes=self._settings.spool_bytes
+        )
+        upload_form = await stack.enter_async_context(reading)
+        trace_of(request).stage_ms["upload"] = (time.perf_counter() - began_s) * 1000
+        return upload_form
+
+    def _asked(self, request: Request, form: TranscriptionForm, *, upload: Upload, task: Task) -> engine_types.Request:
+        selection = select(
+            self._engine.models(),
+            asked=form.model,
+            default=self._settings.model,
+            variant=form.variant,
+            precision=form.precision,
+        )
+        trace_of(request).variant = selection.expected.manifest.name
+        return engine_types.Request(
+            audio=upload.audio(), model=selection.model, options=form.options(task), vad=form.vad(), raw=form.raw()
+        )
+
+    async def _whole(self, request: Request, form: TranscriptionForm, asked: engine_types.Request) -> Response:
+        served = await while_present(request.receive, self._engine.transcribe(asked))
+        trace_of(request).record(served)
+        rendered = render(served.transcript, form.response_format, words=form.wants_words, logprobs=form.wants_logprobs)
+        return Response(rendered.content, media_type=rendered.media_type)
+
+    async def _stream(
+        self, request: Request, form: TranscriptionForm, asked: engine_types.Request, stack: AsyncExitStack
+    ) -> Response:
+        """The first item is awaited before the status goes out: most faults show by then, and get their own status."""
+        feed = await stack.enter_async_context(Feed(self._engine.stream(asked), every_s=self._settings.keep_alive_s))
+        await while_present(request.receive, feed.begin())
+        events = encode(feed, logprobs=form.wants_logprobs, on_served=trace_of(request).record)
+        return EventStream(events, stack.pop_all())
+
+
+def _the_file(form: UploadForm) -> Upload:
+    """The one file of a form.
+
+    Raises:
+        OptionError: there is none, there are two, or it came as text.
+        EmptyAudio: it has no bytes.
+    """
+    uploads = [upload for name, upload in form.files if name == "file"]
+    if not uploads and any(name == "file" for name, _ in form.fields):
+        raise OptionError(f"The field 'file' came as text, without a file name. {HOW_TO_SEND}", param="file")
+    if not uploads:
+        raise OptionError(f"The field 'file' is missing. {HOW_TO_SEND}", param="file")
+    if len(uploads) > 1:
+        raise OptionError("The field 'file' was given twice. Send one recording a request.", param="file")
+    if uploads[0].size == 0:
+        raise EmptyAudio
+    return uploads[0]
+
+
+def _documented() -> dict[str, JsonSchemaValue]:
+    """The form as OpenAPI has it; the routes read the body themselves, so FastAPI cannot know it."""
+    schema = TranscriptionForm.model_json_schema()
+    schema["properties"] = {"file": {"type": "string", "format": "binary"}, **schema["properties"]}
+    schema["required"] = ["file", *schema["required"]]
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}

@@ -1,0 +1,146 @@
+"""Every HTTP request in, the same with an id, its times in headers, a log line and a count out.
+
+Outermost but for CORS, so that no fault gets past it: what no handler foresaw becomes a 500 with the error object here.
+"""
+
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.errors import unforeseen
+from service.engine.types import Served
+from service.metrics import Metrics
+
+CLIENT_LEFT = 499
+"""Nobody reads this status; logs and counters do (nginx's number for it)."""
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_STATE_KEY = "wren_trace"
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+def _now_ms() -> float:
+    return time.perf_counter() * 1000
+
+
+@dataclass(slots=True)
+class Trace:
+    """What becomes known of a request on its way."""
+
+    request_id: str
+    variant: str | None = None
+    audio_s: float | None = None
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    started_ms: float = field(default_factory=_now_ms)
+
+    def elapsed_ms(self) -> float:
+        return _now_ms() - self.started_ms
+
+    def record(self, served: Served) -> None:
+        """Take over what the engine says of it."""
+        self.variant = served.manifest.name
+        self.audio_s = served.transcript.duration_s
+        self.stage_ms.update(served.stage_ms)
+
+    def headers(self) -> Mapping[str, str]:
+        """Those of a response that starts now."""
+        elapsed_ms = self.elapsed_ms()
+        stages = ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in {**self.stage_ms, "total": elapsed_ms}.items())
+        named = {"x-wren-variant": self.variant} if self.variant else {}
+        return {
+            "x-request-id": self.request_id,
+            "openai-processing-ms": str(round(elapsed_ms)),
+            "Server-Timing": stages,
+            **named,
+        }
+
+
+def trace_of(connection: HTTPConnection) -> Trace:
+    """The trace of the request at hand."""
+    trace = connection.scope["state"][_STATE_KEY]
+    if not isinstance(trace, Trace):
+        raise TypeError("the tracing middleware is not installed")
+    return trace
+
+
+class Tracing:
+    """The middleware."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        trace = Trace(_request_id(Headers(scope=scope)))
+        scope.setdefault("state", {})[_STATE_KEY] = trace
+        outgoing = _Outgoing(send, trace)
+        try:
+            await self._app(scope, receive, outgoing.send)
+        except ClientDisconnect:
+            outgoing.status = CLIENT_LEFT
+        except Exception:
+            _log.exception("request failed", request_id=trace.request_id)
+            if outgoing.status is not None:
+                raise  # half a response is out; only closing the connection tells the client
+            await unforeseen().response()(scope, receive, outgoing.send)
+        finally:
+            self._finish(scope, trace, outgoing.status or CLIENT_LEFT)
+
+    def _finish(self, scope: Scope, trace: Trace, status: int) -> None:
+        route = _template(scope)
+        self._metrics.count_request(route=route, status=status)
+        self._metrics.observe_stages(trace.stage_ms)
+        if trace.variant is not None and trace.audio_s is not None:
+            self._metrics.count_audio(variant=trace.variant, duration_s=trace.audio_s)
+        level = _log.debug if route.startswith("/health") or route == "/metrics" else _log.info
+        level(
+            "request",
+            request_id=trace.request_id,
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            variant=trace.variant,
+            audio_s=trace.audio_s,
+            total_ms=round(trace.elapsed_ms(), 1),
+            **{f"{stage}_ms": round(ms, 1) for stage, ms in trace.stage_ms.items()},
+        )
+
+
+class _Outgoing:
+    """Adds the trace's headers to the response and remembers its status."""
+
+    def __init__(self, send: Send, trace: Trace) -> None:
+        self._send = send
+        self._trace = trace
+        self.status: int | None = None
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message).update(self._trace.headers())
+        await self._send(message)
+
+
+def _request_id(headers: Headers) -> str:
+    """The client's own if it is short and plain, so that it cannot forge log lines."""
+    given = headers.get("x-request-id", "")
+    return given if _SANE_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+
+
+def _template(scope: Scope) -> str:
+    """The route's path pattern: an unknown path must not make a new time series."""
+    route = scope.get("route")
+    path = getattr(route, "path", None) if isinstance(route, BaseRoute) else None
+    return path if isinstance(path, str) else "unknown"

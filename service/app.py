@@ -1,0 +1,51 @@
+"""Settings and an engine in, the web application out: wiring only."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import Depends, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.requests import HTTPConnection
+
+from service.api import auth, errors
+from service.api.health import HealthRoutes
+from service.api.models import ModelRoutes
+from service.api.openai import AudioRoutes
+from service.api.tracing import Tracing
+from service.engine.types import Engine
+from service.metrics import Metrics
+from service.settings import Settings
+
+EXPOSED_HEADERS = ("x-request-id", "openai-processing-ms", "Server-Timing", "x-wren-variant", "Retry-After")
+
+
+def create_app(settings: Settings, engine: Engine) -> FastAPI:
+    """The application; its lifespan starts the engine before the first request and closes it after the last."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        try:
+            await engine.start()
+            yield
+        finally:
+            await engine.close()
+
+    async def require_key(connection: HTTPConnection) -> None:
+        auth.check(connection, settings.keys)
+
+    metrics = Metrics()
+    app = FastAPI(title="Wren", summary="Self-hosted speech recognition", lifespan=lifespan)
+    for guarded in (AudioRoutes(settings, engine), ModelRoutes(engine, default=settings.model)):
+        app.include_router(guarded.router, dependencies=[Depends(require_key)])
+    app.include_router(HealthRoutes(engine, metrics).router)
+    errors.install(app)
+    app.add_middleware(Tracing, metrics=metrics)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )
+    return app

@@ -1,0 +1,75 @@
+import pytest
+from structlog.testing import capture_logs
+
+from service.engine.fake import FakeEngine
+from service.engine.types import Request, Served
+from tests.api.speech import FOX, app_of, client_of, post
+
+pytestmark = pytest.mark.anyio
+
+
+class BrokenEngine(FakeEngine):
+    async def transcribe(self, request: Request) -> Served:
+        raise ZeroDivisionError("a secret of ours")
+
+
+@pytest.mark.parametrize("given", ["abc-123", "req:7.8_9"])
+async def test_clients_own_request_id_comes_back(given: str) -> None:
+    async with client_of(app_of(FakeEngine(FOX))) as client:
+        answer = await client.get("/health/live", headers={"x-request-id": given})
+    assert answer.headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "two words", "x" * 129, "a\tb", "\u00e9"])
+async def test_any_other_request_id_is_replaced(given: str) -> None:
+    async with client_of(app_of(FakeEngine(FOX))) as client:
+        answer = await client.get("/health/live", headers={b"x-request-id": given.encode()})
+    assert answer.headers["x-request-id"].startswith("req_")
+
+
+async def test_a_request_is_one_log_line_with_its_stages_and_variant() -> None:
+    with capture_logs() as lines:
+        answer = await post(FakeEngine(FOX), {})
+    (line,) = lines
+    assert line["event"] == "request"
+    assert line["request_id"] == answer.headers["x-request-id"]
+    assert (line["method"], line["path"], line["status"]) == ("POST", "/v1/audio/transcriptions", 200)
+    assert (line["variant"], line["audio_s"], line["decode_ms"]) == ("fake:fp32", 8.47, 1.0)
+    assert {"upload_ms", "encode_ms", "total_ms"} <= set(line)
+
+
+async def test_unforeseen_fault_is_logged_with_its_id_and_gives_nothing_away() -> None:
+    with capture_logs() as lines:
+        answer = await post(BrokenEngine(FOX), {})
+    assert answer.status_code == 500
+    assert answer.json()["error"]["type"] == "server_error"
+    assert "secret" not in answer.text
+    failed, request = lines
+    assert failed["exc_info"]
+    assert failed["request_id"] == request["request_id"] == answer.headers["x-request-id"]
+    assert request["status"] == 500
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/nowhere", 404), ("GET", "/v1/audio/transcriptions", 405)]
+)
+async def test_unknown_route_and_method_have_the_error_object(method: str, path: str, status: int) -> None:
+    async with client_of(app_of(FakeEngine(FOX))) as client:
+        answer = await client.request(method, path)
+    assert answer.status_code == status
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    assert answer.headers["x-request-id"]
+
+
+async def test_metrics_count_requests_stages_and_audio_by_route() -> None:
+    app = app_of(FakeEngine(FOX))
+    async with client_of(app) as client:
+        await client.post("/v1/audio/transcriptions", data={"model": "fake"}, files={"file": ("a", b"x")})
+        await client.get("/v1/models/fake")
+        await client.get("/nowhere/else")
+        text = (await client.get("/metrics")).text
+    assert 'wren_requests_total{route="/v1/audio/transcriptions",status="200"} 1.0' in text
+    assert 'wren_requests_total{route="/v1/models/{model:path}",status="200"} 1.0' in text
+    assert 'wren_requests_total{route="unknown",status="404"} 1.0' in text
+    assert 'wren_audio_seconds_total{variant="fake:fp32"} 8.47' in text
+    assert 'wren_stage_seconds_count{stage="decode"} 1.0' in text
