@@ -43,6 +43,7 @@ _SNDFILE_CODECS = {
 
 _RAW_BYTES: dict[RawEncoding, int] = {"linear16": 2, "linear32": 4, "float32": 4, "mulaw": 1, "alaw": 1}
 _MAX_RAW_CHANNELS = 64
+HEADERLESS = "headerless"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,29 +72,29 @@ def decode(audio: bytes | Path, *, raw: RawFormat | None = None, limits: Limits)
     """
     with _opened(audio) as file:
         if raw is not None:
-            return _record(_raw_blocks(file, raw), limits, container="headerless")
+            return _record(_raw_blocks(file, raw), limits)
         kind = sniff(file)
         if kind.name in ("wav", "flac"):
             fast = _by_sndfile(audio, kind, limits)
             if fast is not None:
                 return fast
-        return _record(read_media(file, kind), limits, container=kind.name)
+        return _record(read_media(file, kind), limits)
 
 
 def _opened(audio: bytes | Path) -> AbstractContextManager[BinaryIO]:
     return audio.open("rb") if isinstance(audio, Path) else BytesIO(audio)
 
 
-def _record(blocks: Iterable[Block], limits: Limits, *, container: str) -> Decoded:
-    recorder = Recorder(limits, container=container)
+def _record(blocks: Iterable[Block], limits: Limits) -> Decoded:
+    recorder = Recorder(limits)
     first: Block | None = None
     for block in blocks:
         recorder.push(block)
         first = first or block
     samples = recorder.finish()
     if first is None or not len(samples):
-        raise EmptyAudio(f"the file (container {container}) is shorter than one sample")
-    return Decoded(samples, container, first.codec, first.rate, first.channels)
+        raise EmptyAudio("the file is shorter than one sample of 16 kHz")
+    return Decoded(samples, first.container, first.codec, first.rate, first.channels)
 
 
 def _by_sndfile(audio: bytes | Path, kind: Container, limits: Limits) -> Decoded | None:
@@ -104,16 +105,16 @@ def _by_sndfile(audio: bytes | Path, kind: Container, limits: Limits) -> Decoded
             codec = "flac" if kind.name == "flac" else _SNDFILE_CODECS.get(file.subtype)
             if codec is None or not file.frames:
                 return None
-            return _record(_sndfile_blocks(file, codec), limits, container=kind.name)
+            return _record(_sndfile_blocks(file, kind.name, codec), limits)
     except soundfile.SoundFileError:
         return None
 
 
-def _sndfile_blocks(file: soundfile.SoundFile, codec: str) -> Iterator[Block]:
+def _sndfile_blocks(file: soundfile.SoundFile, container: str, codec: str) -> Iterator[Block]:
     channels = file.channels
     values = np.empty((max(1, min(file.frames, BLOCK_VALUES // channels)), channels), np.float32)
     while len(read := file.read(out=values)):
-        yield Block(downmix(sanitised(read).T), file.samplerate, channels, codec)
+        yield Block(downmix(sanitised(read).T), file.samplerate, channels, container, codec)
 
 
 def _raw_blocks(file: BinaryIO, raw: RawFormat) -> Iterator[Block]:
@@ -123,7 +124,7 @@ def _raw_blocks(file: BinaryIO, raw: RawFormat) -> Iterator[Block]:
     while data := file.read(block_bytes):
         whole = memoryview(data)[: len(data) // frame_bytes * frame_bytes]
         channels = _raw_values(whole, raw.encoding).reshape(-1, raw.channels).T
-        yield Block(downmix(channels), raw.sample_rate, raw.channels, raw.encoding)
+        yield Block(downmix(channels), raw.sample_rate, raw.channels, HEADERLESS, raw.encoding)
 
 
 def _check(raw: RawFormat) -> None:
@@ -133,7 +134,7 @@ def _check(raw: RawFormat) -> None:
         reason = f"{raw.channels} channels (possible: 1 to {_MAX_RAW_CHANNELS})"
     else:
         return
-    raise UndecodableAudio(container="headerless", codec=raw.encoding, reason=reason)
+    raise UndecodableAudio(container=HEADERLESS, codec=raw.encoding, reason=reason)
 
 
 def _raw_values(data: memoryview, encoding: RawEncoding) -> npt.NDArray[np.float32]:

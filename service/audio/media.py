@@ -4,6 +4,7 @@ FFmpeg reads from our file object only and may open nothing else: no protocol, n
 decoder but those of `_CODECS` (video decoders would also cost time and memory while FFmpeg probes a film).
 
 Damage: packets that do not decode are skipped and the file may end anywhere; whatever decodes is yielded.
+The channel layout is taken off the stream before the first frame (`_forget_layout`).
 Encoder delay, padding and edit lists are cut as FFmpeg does by default; gaps in timestamps are not filled.
 FFmpeg's resampler is not used: in PyAV it leaks.
 """
@@ -14,16 +15,20 @@ from typing import BinaryIO
 import av
 import numpy as np
 import numpy.typing as npt
+from av.audio.plane import AudioPlane
 
 from service.audio.resample import Block, downmix, sanitised
 from service.audio.sniff import PROBED_DEMUXERS, Container
 from service.audio.types import Samples
-from service.errors import EmptyAudio, NoAudioStream, UndecodableAudio
+from service.errors import AudioError, EmptyAudio, NoAudioStream, UndecodableAudio
 
-BLOCK_VALUES = 2**18
-"""Samples of all channels in a block: about a megabyte as float32."""
+BLOCK_VALUES = 2**16
+"""Samples of all channels in a block: soxr is quickest with 16,000 to 65,000 at a time."""
 
 _IO_BYTES = 2**16
+
+_FAILURES = (av.FFmpegError, ValueError, IndexError)
+"""What PyAV raises on damage; IndexError when a stream turns up half-way."""
 
 _CODECS = (
     *("aac", "aac_latm", "ac3", "alac", "amrnb", "amrwb", "ape", "atrac1", "atrac3", "atrac3p", "cook", "dca", "eac3"),
@@ -70,6 +75,9 @@ _CODECS = (
     *("pcm_u16le", "pcm_u24be", "pcm_u24le", "pcm_u32be", "pcm_u32le", "pcm_u8"),
 )
 
+_SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8"}
+"""FFmpeg's sample formats, planar or not, as numpy has them. The accepted decoders give no other."""
+
 _OPTIONS = {
     "protocol_whitelist": "none",
     "format_whitelist": ",".join(PROBED_DEMUXERS),
@@ -90,31 +98,50 @@ def read_media(file: BinaryIO, kind: Container) -> Iterator[Block]:
         media = av.open(
             file, "r", format=kind.demuxer, options=options, metadata_errors="ignore", buffer_size=_IO_BYTES
         )
-    except (av.FFmpegError, ValueError) as error:
+    except _FAILURES as error:
         raise UndecodableAudio(container=kind.name, codec="unknown", reason=_reason(error)) from error
     with media:
-        name = kind.name if kind.demuxer else str(media.format.name)
+        name = kind.name if kind.demuxer else media.format.name.partition(",")[0]
         stream = media.streams.best("audio")
         if not isinstance(stream, av.AudioStream):
-            raise NoAudioStream(container=name)
+            raise _silent(media, name)
         yield from _blocks(media, stream, container=name)
 
 
+def _silent(media: av.container.InputContainer, container: str) -> AudioError:
+    if media.streams and not media.streams.audio:
+        return NoAudioStream(container=container)
+    return UndecodableAudio(container=container, codec="unknown", reason="damaged or cut off before the first sample")
+
+
 def _blocks(media: av.container.InputContainer, stream: av.AudioStream, *, container: str) -> Iterator[Block]:
-    codec = stream.codec_context.name
+    # typed as always there; None where FFmpeg knows no decoder
+    codec = stream.codec_context.name if stream.codec_context else "unknown"
     if codec not in _CODECS:
-        raise UndecodableAudio(container=container, codec=codec, reason="Wren does not accept this codec")
+        raise UndecodableAudio(container=container, codec=codec, reason="there is no decoder for this codec")
+    _forget_layout(stream.codec_context)
     decoding = _Decoding(media, stream)
     any_block = False
     for frames in _runs(decoding.frames()):
         any_block = True
-        yield Block(_mono(frames), frames[0].sample_rate, frames[0].layout.nb_channels, codec)
+        yield Block(_mono(frames), frames[0].sample_rate, frames[0].layout.nb_channels, container, codec)
     if any_block:
         return
     if decoding.error is not None:
         reason = f"no part of it decodes ({_reason(decoding.error)})"
         raise UndecodableAudio(container=container, codec=codec, reason=reason) from decoding.error
     raise EmptyAudio(f"the file (container {container}, codec {codec}) has a header and no samples")
+
+
+def _forget_layout(context: av.AudioCodecContext) -> None:
+    """Leave the decoder the number of channels alone, so that it makes frames without a custom layout.
+
+    A layout of PyAV borrows the channel map of a custom one and frees it a second time: a film with odd channel labels
+    ends the process. The getter takes the map, the setter puts a layout without one in its place: it is freed once.
+    """
+    layout = context.layout
+    if layout.nb_channels:
+        context.layout = f"{layout.nb_channels}C"  # FFmpeg's name for that many channels in no order
 
 
 class _Decoding:
@@ -128,13 +155,13 @@ class _Decoding:
         while (packet := self._next_packet()) is not None:
             try:
                 yield from self._stream.decode(packet)
-            except (av.FFmpegError, ValueError) as error:
+            except _FAILURES as error:
                 self.error = error
 
     def _next_packet(self) -> "av.Packet[av.AudioStream] | None":
         try:
             return next(self._packets, None)
-        except (av.FFmpegError, ValueError) as error:
+        except _FAILURES as error:
             self.error = error
             return None
 
@@ -142,40 +169,36 @@ class _Decoding:
 def _runs(frames: Iterable[av.AudioFrame]) -> Iterator[list[av.AudioFrame]]:
     """Frames of one format, about a block together: a frame alone (20 ms) is too little work for numpy."""
     run: list[av.AudioFrame] = []
-    values = 0
+    values, shape = 0, (0, "", 0)
     for frame in frames:
-        if not frame.samples:
-            continue
-        if run and (values >= BLOCK_VALUES or _shape(frame) != _shape(run[0])):
+        channels = frame.layout.nb_channels
+        now = (frame.sample_rate, frame.format.name, channels)
+        if run and (values >= BLOCK_VALUES or now != shape):
             yield run
             run, values = [], 0
-        run.append(frame)
-        values += frame.samples * frame.layout.nb_channels
+        if frame.samples:
+            run.append(frame)
+            values, shape = values + frame.samples * channels, now
     if run:
         yield run
 
 
-def _shape(frame: av.AudioFrame) -> tuple[int, str, int]:
-    return frame.sample_rate, frame.format.name, frame.layout.nb_channels
-
-
 def _mono(frames: list[av.AudioFrame]) -> Samples:
     """All frames of a run at once, plane by plane: `to_ndarray` on each costs more than decoding an mp3 frame."""
-    dtype = frames[0].to_ndarray().dtype
-    channels = frames[0].layout.nb_channels
-    interleaved = 1 if frames[0].format.is_planar else channels
-    planes = [
-        np.concatenate(
-            [
-                np.frombuffer(plane, dtype, frame.samples * interleaved)
-                for frame, plane in zip(frames, of_channel, strict=True)
-            ]
-        )
-        for of_channel in zip(*(frame.planes for frame in frames), strict=True)
-    ]
-    if interleaved == 1:
-        return downmix(_as_float(np.stack(planes)))
-    return downmix(_as_float(planes[0]).reshape(-1, channels).T)
+    first = frames[0]
+    channels = first.layout.nb_channels
+    dtype = _SAMPLE_TYPES[first.format.name.removesuffix("p")]
+    if first.format.is_planar:
+        planes = [[_plane(frame, index, dtype, 1) for frame in frames] for index in range(channels)]
+        return downmix(_as_float(np.stack([np.concatenate(plane) for plane in planes])))
+    interleaved = np.concatenate([_plane(frame, 0, dtype, channels) for frame in frames])
+    return downmix(_as_float(interleaved).reshape(-1, channels).T)
+
+
+def _plane(frame: av.AudioFrame, index: int, dtype: str, width: int) -> npt.NDArray[np.generic]:
+    # Not `frame.planes` (nor `to_ndarray`): it walks the pointers to the next null, past the end for over 8 channels.
+    plane = memoryview(AudioPlane(frame, index))
+    return np.frombuffer(plane, np.dtype(dtype), frame.samples * width)
 
 
 def _as_float(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:

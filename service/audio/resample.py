@@ -40,6 +40,7 @@ class Block:
     samples: Samples
     rate: int
     channels: int
+    container: str
     codec: str
 
 
@@ -75,9 +76,8 @@ class Recorder:
     A stream may change its rate half-way (chained ogg, AAC): each run of one rate is resampled by itself.
     """
 
-    def __init__(self, limits: Limits, *, container: str) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._container = container
         self._waveform = np.empty(0, np.float32)
         self._length = 0
         self._duration_s = 0.0
@@ -108,17 +108,14 @@ class Recorder:
 
     def _account(self, block: Block) -> None:
         if not MIN_RATE <= block.rate <= MAX_RATE:
-            raise self._refused(block, f"a sample rate of {block.rate} Hz (possible: {MIN_RATE} to {MAX_RATE} Hz)")
+            raise _refused(block, f"a sample rate of {block.rate} Hz (possible: {MIN_RATE} to {MAX_RATE} Hz)")
         self._duration_s += len(block.samples) / block.rate
         if self._duration_s > self._limits.max_duration_s:
             raise AudioTooLong(limit_s=self._limits.max_duration_s)
         self._decoded_bytes += len(block.samples) * block.channels * _FLOAT32_BYTES
         if self._decoded_bytes > self._limits.max_decoded_bytes:
             gib = self._limits.max_decoded_bytes / 2**30
-            raise self._refused(block, f"it unpacks to more than {gib:g} GiB of samples")
-
-    def _refused(self, block: Block, reason: str) -> UndecodableAudio:
-        return UndecodableAudio(container=self._container, codec=block.codec, reason=reason)
+            raise _refused(block, f"it unpacks to more than {gib:g} GiB of samples")
 
     def _switch(self, block: Block) -> None:
         self._flush()
@@ -138,3 +135,7 @@ class Recorder:
             self._waveform.resize(max(end, int(len(self._waveform) * _GROWTH)), refcheck=False)
         self._waveform[self._length : end] = samples
         self._length = end
+
+
+def _refused(block: Block, reason: str) -> UndecodableAudio:
+    return UndecodableAudio(container=block.container, codec=block.codec, reason=reason)
