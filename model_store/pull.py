@@ -176,7 +176,6 @@ def _draft(name: str, model: Model, fetched: Fetched, built: Built) -> Manifest:
 
 
 def _convert(source_format: SourceFormat, source: Path, target: Path, report: Report) -> tuple[Built, ...]:
-    # Imported when needed: onnx is slow to import, and most commands never convert.
-    from model_store.convert import convert
+    from model_store.convert import convert  # noqa: PLC0415  onnx is slow to import, and most pulls find it done
 
     return convert(source_format, source, target, report=report)

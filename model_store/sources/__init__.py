@@ -4,6 +4,7 @@ from pathlib import Path
 
 from model_store.catalog import FileSource, HttpsSource, HubSource, Source
 from model_store.report import Report
+from model_store.sources import folder, https, pypi
 from model_store.sources.checked import Fetched
 
 
@@ -16,19 +17,12 @@ def fetch(source: Source, target: Path, *, scratch: Path, report: Report) -> Fet
         SourceError: the source could not deliver; the message names the file.
         StoreUnwritable: a file could not be written.
     """
-    # Imported when asked for: each brings its client, and a server never pulls.
     if isinstance(source, FileSource):
-        from model_store.sources import folder
-
         return folder.fetch(source, target, report=report)
     if isinstance(source, HttpsSource):
-        from model_store.sources import https
-
         return https.fetch(source, target, report=report)
     if isinstance(source, HubSource):
-        from model_store.sources import hub
+        from model_store.sources import hub  # noqa: PLC0415  the hub's library takes longest to import
 
         return hub.fetch(source, target, report=report)
-    from model_store.sources import pypi
-
     return pypi.fetch(source, target, scratch=scratch, report=report)

@@ -13,13 +13,13 @@ from model_store.catalog import HttpsSource
 from model_store.errors import DownloadFailed, SourceMissing
 from model_store.manifest import SourceFile
 from model_store.report import Progress, Report
-from model_store.sources.checked import CHUNK_BYTES, Checked, CheckedFile, Expected, Fetched
+from model_store.sources.checked import Checked, CheckedFile, Expected, Fetched
 
 TIMEOUT_S = 30.0
 """Without a byte from the server; a slow download may take as long as it likes."""
 
 PAUSES_S = (0.1, 0.5)
-"""Before each further attempt."""
+"""Before each further attempt without progress."""
 
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Status codes that another attempt may cure."""
@@ -65,16 +65,25 @@ def download(
     Raises:
         SourceError: as `fetch`.
     """
-    with CheckedFile(path, expected, label=f"{path.name} ({url})") as file:
-        for pause_s in (*PAUSES_S, None):
-            try:
-                _attempt(http, url, file, report)
-                break
-            except _Cut as cut:
-                if pause_s is None:
-                    raise DownloadFailed(file.label, f"{cut}, {_so_far(file)}") from cut.__cause__
-                time.sleep(pause_s)
+    label = url if url.endswith(f"/{path.name}") else f"{path.name} ({url})"
+    with CheckedFile(path, expected, label=label) as file:
+        _whole(http, url, file, report)
     return file.described(checked)
+
+
+def _whole(http: httpx.Client, url: str, file: CheckedFile, report: Report) -> None:
+    """Attempts until the file is there. One that brought bytes starts the count of failures anew."""
+    failures = 0
+    while True:
+        had = file.size
+        try:
+            return _attempt(http, url, file, report)
+        except _Cut as cut:
+            failures = 0 if file.size > had else failures
+            if failures == len(PAUSES_S):
+                raise DownloadFailed(file.label, f"{cut}, {_so_far(file)}") from cut.__cause__
+        time.sleep(PAUSES_S[failures])
+        failures += 1
 
 
 def _attempt(http: httpx.Client, url: str, file: CheckedFile, report: Report) -> None:
@@ -120,7 +129,7 @@ def _refuse(response: httpx.Response, file: CheckedFile) -> None:
 def _after(response: httpx.Response, size: int) -> Iterator[bytes]:
     """The bytes from `size` on; a server that knows no ranges sends the first ones again."""
     skip = size if response.status_code == httpx.codes.OK else 0
-    for chunk in response.iter_raw(CHUNK_BYTES):
+    for chunk in response.iter_raw():
         if skip < len(chunk):
             yield chunk[skip:]
         skip = max(0, skip - len(chunk))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from huggingface_hub import HfApi, get_token, hf_hub_url
+from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
 
 from model_store.catalog import HubFile, HubSource
 from model_store.errors import DownloadFailed, SourceMissing
@@ -50,9 +52,6 @@ def fetch(source: HubSource, target: Path, *, report: Report) -> Fetched:
 
 
 def _snapshot(source: HubSource) -> _Snapshot:
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
-
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
     label = f"{source.repo} on {api.endpoint}"
     try:
@@ -81,8 +80,6 @@ def _snapshot(source: HubSource) -> _Snapshot:
 def _download(
     http: httpx.Client, file: HubFile, source: HubSource, snapshot: _Snapshot, target: Path, report: Report
 ) -> SourceFile:
-    from huggingface_hub import hf_hub_url
-
     label = f"{file.path} of {source.repo}@{snapshot.commit}"
     if file.path not in snapshot.files:
         raise SourceMissing(label, "the repository has no such file")
@@ -101,8 +98,6 @@ def _expected(file: HubFile, hub: Expected) -> tuple[Expected, Checked]:
 
 def _headers() -> dict[str, str]:
     """With the user's token, if there is one. httpx drops it when the hub redirects to another host."""
-    from huggingface_hub import get_token
-
     token = get_token()
     return {"authorization": f"Bearer {token}"} if token else {}
 

@@ -1,0 +1,49 @@
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tiny_models import add, contents
+
+from model_store.errors import StoreUnwritable
+from model_store.registry import Registry
+
+HERE = Path(__file__).parent
+
+
+def test_a_pull_killed_at_any_point_leaves_the_old_model_or_the_new_one(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(HERE / "crash_points.py"), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    found = Counter(done.stdout.splitlines())
+    old = "[('tiny:fp32', 3), ('tiny:int4', 7), ('tiny:int8', 3)] 0 0"
+    new = "[('tiny:fp32', 5), ('tiny:int4', 7), ('tiny:int8', 5)] 0 0"
+    assert set(found) == {old, new}, found
+    assert found[old] > 30, "the pull has fewer steps than thought: what is counted?"
+
+
+def test_an_error_while_preparing_a_change_leaves_nothing(registry: Registry, tmp_path: Path) -> None:
+    add(registry, tmp_path)
+    was = contents(registry.root)
+
+    def prepare_half() -> None:
+        with registry.stage("tiny") as stage:
+            (stage.make("built") / "half").write_text("a file")
+            raise RuntimeError("thought better of it")
+
+    with pytest.raises(RuntimeError, match="thought better"):
+        prepare_half()
+    assert contents(registry.root) == was
+
+
+def test_a_store_on_a_read_only_place_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnwritable, match="/proc"), Registry(Path("/proc/store")).stage("tiny"):
+        pass
