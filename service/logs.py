@@ -28,9 +28,11 @@ def configure(*, log_format: LogFormat, level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    # Wren logs a line a request with more in it; the parsers and clients log every call at INFO.
-    for name in ("uvicorn.access", "python_multipart", "httpx"):
+    # Wren logs a line a request with more in it than theirs.
+    for name in ("uvicorn.access", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It warns of every malformed body, which is the client's fault and in the answer.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
