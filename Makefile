@@ -60,11 +60,11 @@ bench: .venv/.dev
 	@$(PYTHON) -m venv .venv || { echo '$(NO_VENV)' >&2; exit 1; }
 	@touch $@
 
-# The lock files are complete, hence --no-deps.
+# The lock files are complete, the build back end included, hence --no-deps and --no-build-isolation.
 .venv/.base: .venv/.created requirements.lock pyproject.toml
 	@echo 'Installing the pinned dependencies into .venv (about a minute the first time)'
-	@$(PIP) --no-deps -r requirements.lock || { echo '$(NO_PINS)' >&2; $(PIP) -e .; }
-	@$(PIP) --no-deps -e .
+	@$(PIP) --no-deps -r requirements.lock || { echo '$(NO_PINS)' >&2; $(PIP) 'setuptools>=77' -e .; }
+	@PYTHONWARNINGS=ignore $(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/.dev: .venv/.base requirements-dev.lock
@@ -74,16 +74,16 @@ bench: .venv/.dev
 
 # What only the metrics of pytest-audioeval import stays out: Wren takes its recordings, and pesq needs a C compiler.
 UNUSED := ^(pesq|httpx-ws|httpx-sse|wsproto)==
-FREEZE := build/lock/bin/python -m pip freeze --all --exclude wren-asr --exclude setuptools
+FREEZE := build/lock/bin/python -m pip freeze --all --exclude wren-asr
 
 lock:
 	@$(PYTHON) -m venv --clear build/lock
-	@build/lock/bin/python -m pip install --quiet --upgrade pip -e .
+	@build/lock/bin/python -m pip install --quiet --upgrade pip setuptools -e .
 	@{ sed -n '/^#/p' requirements.lock; $(FREEZE); } > build/base.lock
 	@build/lock/bin/python -m pip install --quiet -e '.[dev]'
 	@{ sed -n '/^#/p' requirements-dev.lock; $(FREEZE) | grep -vxFf build/base.lock | grep -vE '$(UNUSED)'; } > build/dev.lock
 	@mv build/base.lock requirements.lock && mv build/dev.lock requirements-dev.lock
 
 clean:
-	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-* build .pytest_cache .mypy_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
