@@ -21,7 +21,9 @@ from model_store.staging import Staging
 
 log = logging.getLogger(__name__)
 
-Convert = Callable[[SourceFormat, Path, Path, Report], tuple[Built, ...]]
+Say = Callable[[str], None]
+
+Convert = Callable[[SourceFormat, Path, Path, Say], tuple[Built, ...]]
 """Reads the files of the first folder and writes `second folder/VARIANT/` for each variant that it returns."""
 
 FORMATS: dict[Family, tuple[tuple[str, SourceFormat], ...]] = {
@@ -139,8 +141,7 @@ def _from(
     for part in (fetched_into, built_into, scratch):
         part.mkdir()
     fetched = fetch(source, fetched_into, scratch=scratch, report=report)
-    report(Progress("convert", name))
-    built = convert(source.format, fetched_into, built_into, report)
+    built = convert(source.format, fetched_into, built_into, lambda what: report(Progress("convert", what)))
     _check(built, built_into)
     report(Progress("store", name))
     manifests = tuple(
@@ -175,7 +176,7 @@ def _draft(name: str, model: Model, fetched: Fetched, built: Built) -> Manifest:
     )
 
 
-def _convert(source_format: SourceFormat, source: Path, target: Path, report: Report) -> tuple[Built, ...]:
+def _convert(source_format: SourceFormat, source: Path, target: Path, say: Say) -> tuple[Built, ...]:
     from model_store.convert import convert  # noqa: PLC0415  onnx is slow to import, and most pulls find it done
 
-    return convert(source_format, source, target, report=report)
+    return convert(source_format, source, target, report=say)

@@ -161,6 +161,9 @@ def _pulled(
     variants = ", ".join(f"{manifest.variant} ({decimal(manifest.total_bytes)})" for manifest in manifests)
     source = next(iter(manifests)).source
     typer.echo(f"{model} is in the store: {variants}" + ("" if there else f" from {source}"))
+    for problem in registry.scan().problems:
+        if problem.model == model:
+            complain(f"{problem}. Remove it: wren models rm {model}:{problem.variant}")
     return True
 
 

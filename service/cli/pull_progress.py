@@ -13,7 +13,7 @@ from model_store.report import Stage
 SAID: dict[Stage, str] = {
     "fetch": "Downloading",
     "check": "Checking",
-    "convert": "Converting",
+    "convert": "Building:",
     "store": "Storing",
     "wait": "Waiting for",
     "note": "Note:",

@@ -9,8 +9,8 @@ from model_store.catalog import Catalog, FileSource, HttpsSource, Model, Source,
 from model_store.convert import Built, SourceFormat
 from model_store.errors import ConversionError
 from model_store.manifest import Manifest
+from model_store.pull import Say
 from model_store.registry import Registry
-from model_store.report import Report
 
 WEIGHTS = bytes(range(256)) * 4000
 """About a megabyte: several chunks of a download."""
@@ -20,9 +20,10 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def copied(_: SourceFormat, source: Path, target: Path, report: Report) -> tuple[Built, ...]:
+def copied(_: SourceFormat, source: Path, target: Path, say: Say) -> tuple[Built, ...]:
     """A converter whose two variants are the source's files as they are."""
     for variant in ("fp32", "int8"):
+        say(f"{variant} variant")
         shutil.copytree(source, target / variant)
     return (
         Built("fp32", "fp32", "onnxruntime", None, "copied"),
@@ -30,7 +31,7 @@ def copied(_: SourceFormat, source: Path, target: Path, report: Report) -> tuple
     )
 
 
-def refused(_: SourceFormat, source: Path, target: Path, report: Report) -> tuple[Built, ...]:
+def refused(_: SourceFormat, source: Path, target: Path, say: Say) -> tuple[Built, ...]:
     """A converter that gives up half-way."""
     (target / "fp32").mkdir()
     raise ConversionError(source / "model.bin", "it holds no encoder")
