@@ -1,0 +1,119 @@
+"""Spans of speech in, windows of bounded length out, each with a sample-exact map back to the source.
+
+Spans are packed in order and without the silence between them: the padding that they carry is all the pause that a
+window holds. So a decision rests on how much speech there is, never on how long someone was silent, and silence put
+into a pause changes the map alone. The samples of a window are the source's own; nothing is synthesised.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from service.audio.pauses import FRAME, STEP, levels, quietest
+from service.audio.types import MAX_WINDOW_S, SAMPLE_RATE, Piece, Samples, Span, Window
+
+
+def windows(
+    samples: Samples, spans: tuple[Span, ...], *, target_s: float = MAX_WINDOW_S, max_s: float = MAX_WINDOW_S
+) -> tuple[Window, ...]:
+    """Pack spans into windows, cut at the pauses between them.
+
+    Args:
+        samples: the source.
+        spans: speech with its padding, in order and not overlapping.
+        target_s: a window ends at a pause before this, if it holds a pause.
+        max_s: the most a window holds. A span that is longer is cut where it is quietest in the last third.
+    """
+    target, limit = _steps(min(target_s, max_s)), _steps(max_s)
+    parts = [part for span in _stepped(spans, len(samples)) for part in _divided(samples, span, limit)]
+    return tuple(_window(samples, parts[first:last]) for first, last in packed([p.length for p in parts], target))
+
+
+def _steps(duration_s: float) -> int:
+    """The duration in samples, whole steps, at least one."""
+    return max(1, int(duration_s * SAMPLE_RATE) // STEP) * STEP
+
+
+def _stepped(spans: tuple[Span, ...], length: int) -> Iterator[Span]:
+    """The spans, lengthened to whole steps where the next one leaves room, so that all speech is on one grid."""
+    room = [span.start for span in spans[1:]] + [length]
+    for span, end in zip(spans, room, strict=True):
+        yield Span(span.start, min(end, span.start + -(-span.length // STEP) * STEP))
+
+
+def _divided(samples: Samples, span: Span, limit: int) -> Iterator[Span]:
+    while span.length > limit:
+        third = limit - limit // 3
+        level = levels(samples[span.start : span.start + limit])
+        cut = max(1, quietest(level, third // FRAME, limit // FRAME) // 2) * STEP
+        yield Span(span.start, span.start + cut)
+        span = Span(span.start + cut, span.end)
+    yield span
+
+
+def packed(lengths: list[int], target: int) -> tuple[tuple[int, int], ...]:
+    """Which parts share a window, as (first, last) with `last` not included.
+
+    A window takes parts up to `target`, and a longer one alone. Of the places to end it in its last third, it takes the
+    one after the longest part: most likely a phrase ended there, and since that does not depend on what went before,
+    packing falls back into the same steps soon after something was put in.
+    """
+    groups = []
+    first = 0
+    while first < len(lengths):
+        last, total, best = first, 0, (-1, first + 1)
+        while last < len(lengths) and (last == first or total + lengths[last] <= target):
+            total += lengths[last]
+            last += 1
+            if total > target - target // 3:
+                best = max(best, (lengths[last - 1], last))
+        if last < len(lengths):
+            last = best[1] if best[0] >= 0 else last
+        groups.append((first, last))
+        first = last
+    return tuple(groups)
+
+
+def _window(samples: Samples, parts: list[Span]) -> Window:
+    pieces: list[Piece] = []
+    filled = 0
+    for run in _joined(parts):
+        pieces.append(Piece(window_start=filled, source_start=run.start, length=run.length))
+        filled += run.length
+    cuts = [samples[piece.source_start : piece.source_start + piece.length] for piece in pieces]
+    return Window(samples=cuts[0] if len(cuts) == 1 else np.concatenate(cuts), pieces=tuple(pieces))
+
+
+def _joined(parts: list[Span]) -> Iterator[Span]:
+    """Parts that touch in the source as one."""
+    breaks = [i for i, (left, right) in enumerate(pairwise(parts), start=1) if left.end < right.start]
+    for first, last in pairwise([0, *breaks, len(parts)]):
+        yield Span(parts[first].start, parts[last - 1].end)
+
+
+def start_s(window: Window, time_s: float) -> float:
+    """The source time of something that begins at `time_s` of the window: where two pieces meet, it is in the later."""
+    sample = _clipped(window, time_s)
+    index = bisect_right(window.pieces, sample, key=_window_start) - 1
+    return _source_s(window.pieces[max(0, index)], sample)
+
+
+def end_s(window: Window, time_s: float) -> float:
+    """The source time of something that ends at `time_s` of the window: where two pieces meet, it is in the earlier."""
+    sample = _clipped(window, time_s)
+    index = bisect_left(window.pieces, sample, key=_window_start) - 1
+    return _source_s(window.pieces[max(0, index)], sample)
+
+
+def _clipped(window: Window, time_s: float) -> int:
+    return min(max(0, round(time_s * SAMPLE_RATE)), len(window.samples))
+
+
+def _window_start(piece: Piece) -> int:
+    return piece.window_start
+
+
+def _source_s(piece: Piece, sample: int) -> float:
+    return (piece.source_start + sample - piece.window_start) / SAMPLE_RATE
