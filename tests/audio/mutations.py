@@ -1,6 +1,6 @@
 """Damaged copies of a file, the same ones for the same seed. As a script: decode them and print what came of it.
 
-Run it on its own (`-m tests.audio.mutations NAME COUNT`), so that a crash is an exit status and not the end of the tests.
+Run by itself (`-m tests.audio.mutations NAME COUNT`), so that a crash is an exit status and not the end of the tests.
 """
 
 import faulthandler
