@@ -1,0 +1,245 @@
+"""A variant's folder with encoder.onnx and decoder.onnx in; a backend on onnxruntime's CPU provider out.
+
+The graphs say what they need: inputs are fed by name, layers and sizes are read off their shapes. Caches live in numpy
+arrays whose memory is bound to the graph's inputs and outputs alike, so a step writes one token's keys and values and
+copies nothing. A binding is made once for each shape of step and used again.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from service.backends.base import MASKED, EncoderBatch, Floats, Integers, Memory, Step
+
+_Array = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OnnxMemory:
+    """What cross-attention reads: k0, v0, k1, … of the decoder layers; keys [B, H, size, T], values [B, H, T, size]."""
+
+    layers: tuple[Floats, ...]
+    log_weights: Floats
+
+    @property
+    def rows(self) -> int:
+        return len(self.log_weights)
+
+    @property
+    def length(self) -> int:
+        return int(self.log_weights.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Read off the decoder's shapes."""
+
+    layers: int
+    heads: int
+    head_size: int
+    positions: int
+    vocabulary: int
+    alignment_heads: int
+
+
+class OnnxBackend:
+    """See `service.backends.base.Backend`."""
+
+    def __init__(self, folder: Path, *, threads: int) -> None:
+        self._encoder = _session(folder / "encoder.onnx", threads)
+        self._decoder = _session(folder / "decoder.onnx", threads)
+        self._encoder_inputs = {node.name for node in self._encoder.get_inputs()}
+        self._sizes = _sizes(self._decoder)
+        self._bytes = sum((folder / name).stat().st_size for name in ("encoder.onnx", "decoder.onnx"))
+
+    @property
+    def memory_bytes(self) -> int:
+        """The weights; caches come with `open`."""
+        return self._bytes
+
+    def encode(self, batch: EncoderBatch) -> OnnxMemory:
+        sizes, (rows, length) = self._sizes, batch.log_weights.shape
+        keys = (rows, sizes.heads, sizes.head_size, length)
+        values = (rows, sizes.heads, length, sizes.head_size)
+        layers = tuple(np.empty(shape, np.float32) for _ in range(sizes.layers) for shape in (keys, values))
+        binding = _Binding(self._encoder)
+        for name in self._encoder_inputs:
+            binding.input(name, np.ascontiguousarray(getattr(batch, name)))
+        for index, array in enumerate(layers):
+            binding.output(f"cross_{'kv'[index % 2]}_{index // 2}", array)
+        binding.run()
+        return OnnxMemory(layers, batch.log_weights)
+
+    def open(self, *, capacity: int, length: int) -> "OnnxRows":
+        return OnnxRows(self._decoder, self._sizes, capacity=capacity, length=length)
+
+    def warmup(self) -> None:
+        """Run the decoder once; the encoder's input is the family's business, which warms it up with a window."""
+        sizes = self._sizes
+        rows = self.open(capacity=1, length=8)
+        shape = (1, sizes.heads, 8, sizes.head_size)
+        layers = tuple(np.zeros(shape, np.float32) for _ in range(2 * sizes.layers))
+        layers = tuple(a.transpose(0, 1, 3, 2).copy() if i % 2 == 0 else a for i, a in enumerate(layers))
+        rows.join(OnnxMemory(layers, np.zeros((1, 8), np.float32)))
+        rows.step(np.zeros((1, 1), np.int64))
+
+    def close(self) -> None:
+        del self._encoder, self._decoder
+
+
+class OnnxRows:
+    """See `service.backends.base.Rows`."""
+
+    def __init__(self, session: ort.InferenceSession, sizes: _Sizes, *, capacity: int, length: int) -> None:
+        self._session, self._sizes, self._capacity, self._length = session, sizes, capacity, length
+        cache = (capacity, sizes.heads, sizes.positions, sizes.head_size)
+        # Pages of an empty array cost memory only once they are written.
+        self._caches = tuple(np.empty(cache, np.float32) for _ in range(2 * sizes.layers))
+        self._cross: tuple[Floats, ...] = ()
+        self._log_weights: Floats = np.full((capacity, length), MASKED, np.float32)
+        self._past = np.zeros(capacity, np.int64)
+        self._count = 0
+        self._bindings: dict[tuple[int, int, int, int], _StepBinding] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def join(self, memory: Memory) -> None:
+        if not isinstance(memory, OnnxMemory):
+            raise TypeError(f"memory of another backend: {type(memory).__name__}")
+        if self._count + memory.rows > self._capacity or memory.length > self._length:
+            raise ValueError(
+                f"{memory.rows} rows of length {memory.length} do not fit: "
+                f"{self._capacity - self._count} of length {self._length} are free"
+            )
+        if memory.rows == self._capacity and memory.length == self._length:
+            self._adopt(memory)
+        else:
+            self._copy(memory)
+        self._past[self._count : self._count + memory.rows] = 0
+        self._count += memory.rows
+
+    def leave(self, slot: int) -> None:
+        if not 0 <= slot < self._count:
+            raise IndexError(f"slot {slot} of {self._count}")
+        last = self._count = self._count - 1
+        if slot == last:
+            return
+        used = self._past[last]
+        for cache in self._caches:
+            cache[slot, :, :used] = cache[last, :, :used]
+        for array in (*self._cross, self._log_weights, self._past):
+            array[slot] = array[last]
+
+    def step(self, tokens: Integers, *, first: int = 0, wanted: tuple[int, ...] = (-1,)) -> Step:
+        rows, count = tokens.shape
+        binding = self._binding(first, rows, count, len(wanted))
+        binding.tokens[...] = tokens
+        binding.wanted[...] = np.array(wanted) % count
+        binding.run()
+        self._past[first : first + rows] += count
+        return Step(binding.logits, binding.attention)
+
+    def _adopt(self, memory: OnnxMemory) -> None:
+        """The memory fills all slots: its arrays become the caches and nothing is copied."""
+        self._cross, self._log_weights = memory.layers, memory.log_weights.copy()
+        self._bindings.clear()
+
+    def _copy(self, memory: OnnxMemory) -> None:
+        if not self._cross:
+            self._cross = tuple(self._empty_cross(index) for index in range(2 * self._sizes.layers))
+        rows = slice(self._count, self._count + memory.rows)
+        self._log_weights[rows] = MASKED
+        self._log_weights[rows, : memory.length] = memory.log_weights
+        for index, (ours, theirs) in enumerate(zip(self._cross, memory.layers, strict=True)):
+            # Both as [rows, heads, T, size]. Values behind a row's end are multiplied by zero: they must be finite.
+            slots = ours[rows].swapaxes(2, 3) if index % 2 == 0 else ours[rows]
+            slots[:, :, : memory.length] = theirs.swapaxes(2, 3) if index % 2 == 0 else theirs
+            slots[:, :, memory.length :] = 0
+
+    def _empty_cross(self, index: int) -> Floats:
+        sizes = self._sizes
+        ends = (sizes.head_size, self._length) if index % 2 == 0 else (self._length, sizes.head_size)
+        return np.empty((self._capacity, sizes.heads, *ends), np.float32)
+
+    def _binding(self, first: int, rows: int, count: int, wanted: int) -> "_StepBinding":
+        key = (first, rows, count, wanted)
+        if key not in self._bindings:
+            if first + rows > self._count:
+                raise IndexError(f"slots {first} to {first + rows - 1} of {self._count}")
+            slots = slice(first, first + rows)
+            binding = _StepBinding(self._session, self._sizes, rows, count, wanted, self._length)
+            binding.input("past", self._past[slots])
+            binding.input("log_weights", self._log_weights[slots])
+            for index, (cache, cross) in enumerate(zip(self._caches, self._cross, strict=True)):
+                name = f"{'kv'[index % 2]}_{index // 2}"
+                binding.input(f"self_{name}", cache[slots])
+                binding.output(f"self_{name}_out", cache[slots])
+                binding.input(f"cross_{name}", cross[slots])
+            self._bindings[key] = binding
+        return self._bindings[key]
+
+
+class _Binding:
+    """Numpy arrays bound to a session's inputs and outputs. It keeps them alive; their memory is read at every run."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self._io = session.io_binding()
+        self._arrays: list[_Array] = []
+
+    def input(self, name: str, array: _Array) -> None:
+        self._arrays.append(array)
+        self._io.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+    def output(self, name: str, array: _Array) -> None:
+        self._arrays.append(array)
+        self._io.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+    def run(self) -> None:
+        self._session.run_with_iobinding(self._io)
+
+
+class _StepBinding(_Binding):
+    """One shape of decoder step: `rows` rows of `count` tokens, logits at `wanted` of them."""
+
+    def __init__(
+        self, session: ort.InferenceSession, sizes: _Sizes, rows: int, count: int, wanted: int, length: int
+    ) -> None:
+        super().__init__(session)
+        self.tokens = np.empty((rows, count), np.int64)
+        self.wanted = np.empty(wanted, np.int64)
+        self.logits = np.empty((rows, wanted, sizes.vocabulary), np.float32)
+        self.attention = np.empty((rows, sizes.alignment_heads, count, length), np.float32)
+        self.input("tokens", self.tokens)
+        self.input("wanted", self.wanted)
+        self.output("logits", self.logits)
+        if sizes.alignment_heads:
+            self.output("attention", self.attention)
+
+
+def _session(path: Path, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Lengths differ from call to call: patterns of memory use would be kept for each of them (onnxruntime #13500).
+    options.enable_mem_pattern = False
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _sizes(decoder: ort.InferenceSession) -> _Sizes:
+    inputs = {node.name: node.shape for node in decoder.get_inputs()}
+    outputs = {node.name: node.shape for node in decoder.get_outputs()}
+    _, heads, positions, head_size = inputs["self_k_0"]
+    return _Sizes(
+        layers=sum(name.startswith("self_k_") for name in inputs),
+        heads=heads,
+        head_size=head_size,
+        positions=positions,
+        vocabulary=outputs["logits"][2],
+        alignment_heads=outputs["attention"][1] if "attention" in outputs else 0,
+    )

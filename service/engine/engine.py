@@ -1,0 +1,166 @@
+"""The engine on this machine: recordings in, transcripts out.
+
+Decoding, speech detection and cutting run in a small pool of threads, recognition in one thread of its own, a group of
+windows at a time: between two groups of a long recording, whoever waits gets a turn.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from model_store.errors import NotInStore
+from model_store.registry import Registry
+from service.audio.decode import decode
+from service.audio.resample import Limits
+from service.audio.types import Window
+from service.audio.vad import SpeechDetector
+from service.audio.windows import windows
+from service.engine.choice import SPEECH_FAMILIES, Choice, choose
+from service.engine.device import read_device
+from service.engine.loaded import Loaded
+from service.engine.types import ModelInfo, Request, Served
+from service.errors import ModelUnavailable
+from service.recognition.recognizer import Part, Recognizer
+from service.recognition.types import Language, Segment, Transcript
+from service.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+DETECTOR = ("silero-vad", "fp32", "vad.onnx")
+"""Model, variant and file of the speech detector."""
+
+
+@dataclass(slots=True)
+class _Heard:
+    """A recording cut into windows, and where the time went, milliseconds a stage."""
+
+    windows: tuple[Window, ...]
+    duration_s: float
+    stage_ms: dict[str, float] = field(default_factory=dict)
+
+
+class LocalEngine:
+    """See `service.engine.types.Engine`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._device = read_device()
+        self._registry = Registry(settings.store)
+        threads = settings.threads or self._device.cores
+        self._loaded = Loaded(self._registry, threads=threads)
+        self._hearing = ThreadPoolExecutor(self._device.cores, thread_name_prefix="wren-audio")
+        self._computing = ThreadPoolExecutor(1, thread_name_prefix="wren-compute")
+        self._detector: SpeechDetector | None = None
+
+    async def start(self) -> None:
+        """Load the speech detector and the default variant, and warm both up.
+
+        Raises:
+            ModelNotFound, ModelUnavailable: the store lacks one of them, or it cannot be loaded.
+        """
+        self._detector = _detector(self._registry)
+        choice = self._choose(self._settings.model)
+        _log.info("%s serves %s: %s", choice.name, self._settings.model, choice.reason)
+        await self._compute(lambda: self._loaded.get(choice.manifest))
+
+    async def close(self) -> None:
+        """Let what runs end, and drop what waits."""
+        self._hearing.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._computing.shutdown, wait=True, cancel_futures=True)
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        return tuple(
+            ModelInfo(
+                manifest,
+                "loaded" if manifest.name in self._loaded.names() else "available",
+                default=self._choose(manifest.model).name == manifest.name,
+            )
+            for manifest in self._registry.list()
+            if manifest.family in SPEECH_FAMILIES
+        )
+
+    async def transcribe(self, request: Request) -> Served:
+        served: Served | None = None
+        async for item in self.stream(request):
+            if isinstance(item, Served):
+                served = item
+        if served is None:
+            raise AssertionError("a stream ends with the whole")
+        return served
+
+    async def stream(self, request: Request) -> AsyncGenerator[Segment | Served, None]:
+        manifest = self._choose(request.model).manifest
+        recognizer = await self._compute(lambda: self._loaded.get(manifest))
+        heard = await _run(self._hearing, lambda: self._hear(request, recognizer))
+        parts = recognizer.recognize(heard.windows, request.options)
+        segments: list[Segment] = []
+        spoken = request.options.language or recognizer.family.languages[0]
+        languages: tuple[Language, ...] = (Language(spoken, 1.0 if request.options.language else 0.0),)
+        clock = _Clock(heard.stage_ms)
+        while (part := await self._compute(lambda: next(parts, None))) is not None:
+            languages = part.languages
+            clock.add(part)
+            for segment in part.segments:
+                segments.append(segment)
+                yield segment
+        clock.rest()
+        text = "".join(segment.text for segment in segments).strip()
+        transcript = Transcript(text, tuple(segments), languages, heard.duration_s, request.options.task)
+        yield Served(transcript, manifest, heard.stage_ms)
+
+    def _choose(self, name: str) -> Choice:
+        manifests = self._registry.list()
+        return choose(name, manifests, default=self._settings.model, fast_int8=self._device.fast_int8)
+
+    def _hear(self, request: Request, recognizer: Recognizer) -> _Heard:
+        """Decode, find the speech, cut it into windows."""
+        if self._detector is None:
+            raise AssertionError("the engine was not started")
+        started = time.perf_counter()
+        decoded = decode(request.audio, raw=request.raw, limits=Limits(self._settings.max_duration_s))
+        decoded_at = time.perf_counter()
+        spans = self._detector.spans(decoded.samples, request.vad)
+        family = recognizer.family
+        cut = windows(decoded.samples, spans, target_s=family.target_window_s, max_s=family.max_window_s)
+        done_at = time.perf_counter()
+        stages = {"decode": 1e3 * (decoded_at - started), "vad": 1e3 * (done_at - decoded_at)}
+        return _Heard(cut, decoded.duration_s, stages)
+
+    async def _compute(self, work: Callable[[], T]) -> T:
+        return await _run(self._computing, work)
+
+
+async def _run(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    """Work in a pool; what has not begun when the caller is cancelled never does."""
+    return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+
+class _Clock:
+    """Adds the stages of recognition to a request's: what was neither encoding nor decoding was waiting."""
+
+    def __init__(self, stage_ms: dict[str, float]) -> None:
+        self._stage_ms, self._started = stage_ms, time.perf_counter()
+        stage_ms |= {"queue": 0.0, "encode": 0.0, "decode_text": 0.0}
+
+    def add(self, part: Part) -> None:
+        self._stage_ms["encode"] += part.encode_ms
+        self._stage_ms["decode_text"] += part.decode_ms
+
+    def rest(self) -> None:
+        spent = 1e3 * (time.perf_counter() - self._started)
+        self._stage_ms["queue"] = max(0.0, spent - self._stage_ms["encode"] - self._stage_ms["decode_text"])
+
+
+def _detector(registry: Registry) -> SpeechDetector:
+    model, variant, file = DETECTOR
+    try:
+        folder = registry.path(registry.get(model, variant))
+    except NotInStore as error:
+        raise ModelUnavailable(model, f"it is not in the store; run: wren models pull {model}") from error
+    return SpeechDetector(folder / file)

@@ -1,0 +1,108 @@
+"""Whisper: what of its padding is computed, how it is prompted, what it may not say."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from model_store.config import WhisperConfig
+from service.audio.types import MAX_WINDOW_S, Samples
+from service.backends.base import MASKED, EncoderBatch, Floats
+from service.recognition.families.base import Prompt, masking
+from service.recognition.features import log_mel
+from service.recognition.tokenizer import ByteLevelTokenizer, Tokenizer
+from service.recognition.types import Options, Task
+
+POSITIONS = 1500
+"""Encoder positions of 30 s, the length that every training window was padded to."""
+
+POSITION_S = 0.02
+
+TAIL = 50
+"""Positions of silence computed one by one behind the speech: 1 s. Measured: docs/benchmarks.md, "Padding"."""
+
+STRIDE = 32
+"""Behind the tail, one position stands for this many. Measured: the same place."""
+
+TEXT_LIMIT = 224
+"""The most text tokens of a window, and of a prompt with its marker (whisper, `decoding.py`: half the context)."""
+
+
+class Whisper:
+    """See `service.recognition.families.base.Family`."""
+
+    max_window_s = float(MAX_WINDOW_S)
+    target_window_s = float(MAX_WINDOW_S)
+    position_s: float | None = POSITION_S
+
+    def __init__(self, folder: Path, config: WhisperConfig) -> None:
+        self.tokenizer: Tokenizer = ByteLevelTokenizer(folder / "tokenizer.json")
+        self._config = config
+        self.end_token = config.end_token
+        self.no_speech_token: int | None = config.no_speech_token
+        self.languages = config.languages
+        self.first_language_token = config.first_language_token
+        specials = range(config.end_token + 1, config.vocabulary)
+        self.mask = masking(config.vocabulary, [*config.suppressed_tokens, *specials])
+        self.first_mask = self.mask + masking(config.vocabulary, config.suppressed_first_tokens)
+
+    def encoder_batch(self, windows: Sequence[Samples], *, full: bool) -> EncoderBatch:
+        spectra = [log_mel(samples, self._config.mel_bins) for samples in windows]
+        layouts = [layout(mel.shape[1], full=full) for mel, _ in spectra]
+        length = max(len(positions) for positions, _ in layouts)
+        frames = min(2 * POSITIONS, max(_frames_needed(positions) for positions, _ in layouts))
+        features = np.empty((len(windows), self._config.mel_bins, frames), np.float32)
+        places = np.zeros((len(windows), length), np.int64)
+        log_weights = np.full((len(windows), length), MASKED, np.float32)
+        for row, ((mel, silence), (positions, weights)) in enumerate(zip(spectra, layouts, strict=True)):
+            used = min(frames, mel.shape[1])
+            features[row, :, :used], features[row, :, used:] = mel[:, :used], silence
+            places[row, : len(positions)] = positions
+            log_weights[row, : len(positions)] = weights
+        # Positions behind the frames that were computed all see silence alone, as does the last but one.
+        inner = np.minimum(places, frames // 2 - 2) if frames < 2 * POSITIONS else places
+        return EncoderBatch(features, inner, places, log_weights)
+
+    def prompt(self, options: Options, *, task: Task, language: str) -> Prompt:
+        config = self._config
+        before = self._context(options)
+        start = [config.start_token]
+        if config.first_language_token is not None and config.translate_token is not None:
+            job = config.translate_token if task == "translate" else config.transcribe_token
+            start += [config.first_language_token + self.languages.index(language), job or 0]
+        return Prompt((*before, *start, config.no_timestamps_token), start=len(before))
+
+    def token_limit(self, duration_s: float) -> int:
+        return min(TEXT_LIMIT, 24 + int(duration_s * _TOKENS_PER_S))
+
+    def _context(self, options: Options) -> tuple[int, ...]:
+        words = " ".join(options.hotwords)
+        text = " ".join(part.strip() for part in (words, options.prompt) if part.strip())
+        if not text:
+            return ()
+        return (self._config.previous_token, *self.tokenizer.encode(f" {text}")[-(TEXT_LIMIT - 1) :])
+
+
+_TOKENS_PER_S = 25
+"""More than any script needs for fast speech; a loop is found long before."""
+
+
+def layout(frames: int, *, full: bool) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Floats]:
+    """Which of the 1500 positions to compute for a window of this many frames of 10 ms, and the log-weight of each.
+
+    All that hold speech, TAIL behind them, then the middle one of every STRIDE, which stands for all of those.
+    """
+    if full:
+        return np.arange(POSITIONS), np.zeros(POSITIONS, np.float32)
+    dense = min(POSITIONS, -(-frames // 2) + TAIL)
+    left = POSITIONS - dense
+    sparse = np.arange(dense + min(STRIDE, left) // 2, POSITIONS, STRIDE)
+    weight = np.log(left / len(sparse)) if len(sparse) else 0.0
+    positions = np.concatenate([np.arange(dense), sparse])
+    return positions, np.concatenate([np.zeros(dense), np.full(len(sparse), weight)]).astype(np.float32)
+
+
+def _frames_needed(positions: np.ndarray[tuple[int], np.dtype[np.int64]]) -> int:
+    """Feature frames behind the dense positions, and four so that one more position sees nothing but silence."""
+    dense = int(np.argmax(np.diff(positions, append=-1) != 1)) + 1
+    return 2 * dense + 4

@@ -1,0 +1,85 @@
+"""A decoded window in; its segments out, with words and times of the source audio."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+from service.audio.types import SAMPLE_RATE, Window
+from service.audio.windows import end_s, start_s
+from service.recognition.alignment import token_positions
+from service.recognition.decoding import Hypothesis
+from service.recognition.quality import compression_ratio
+from service.recognition.tokenizer import text_of
+from service.recognition.types import Segment, Token, Word
+from service.recognition.words import word_lengths
+
+_SENTENCE_ENDS = frozenset(".?!。？！…")
+_PAUSE_S = 1.0
+"""A silence between words that ends a segment even without a full stop."""
+
+
+def whole_segment(window: Window, hypothesis: Hypothesis, tokens: Sequence[Token]) -> tuple[Segment, ...]:
+    """The window as one segment, without words; nothing if it has no text."""
+    if not text_of([token.piece for token in tokens]).strip():
+        return ()
+    return (_segment(hypothesis, tokens, start_s(window, 0), end_s(window, window.duration_s), ()),)
+
+
+def sentence_segments(
+    window: Window, hypothesis: Hypothesis, tokens: Sequence[Token], *, language: str, position_s: float
+) -> tuple[Segment, ...]:
+    """A segment a sentence, each with its words; a long pause ends a sentence too."""
+    if not text_of([token.piece for token in tokens]).strip():
+        return ()
+    lengths = word_lengths([token.piece for token in tokens], language)
+    words = _words(window, hypothesis, tokens, lengths, position_s)
+    segments = []
+    for first, last in _sentences(words):
+        ours = tokens[sum(lengths[:first]) : sum(lengths[:last])]
+        group = tuple(words[first:last])
+        segments.append(_segment(hypothesis, ours, group[0].start_s, group[-1].end_s, group))
+    return tuple(segments)
+
+
+def _words(
+    window: Window, hypothesis: Hypothesis, tokens: Sequence[Token], lengths: Sequence[int], position_s: float
+) -> list[Word]:
+    positions = min(math.ceil(len(window.samples) / SAMPLE_RATE / position_s), hypothesis.attention.shape[2])
+    entries = token_positions(hypothesis.attention[:, : len(tokens) + 1], positions)
+    words = []
+    for end, length in zip(accumulate(lengths), lengths, strict=True):
+        ours = tokens[end - length : end]
+        begins, ends = entries[end - length], entries[min(end, len(entries) - 1)]
+        start = start_s(window, float(begins) * position_s)
+        stop = max(start, end_s(window, float(ends) * position_s))
+        confidence = sum(math.exp(token.logprob) for token in ours) / length
+        words.append(Word(text_of([token.piece for token in ours]), start, stop, confidence))
+    return words
+
+
+def _sentences(words: Sequence[Word]) -> Iterator[tuple[int, int]]:
+    """(first, last) of each sentence, `last` not included."""
+    first = 0
+    for index, word in enumerate(words):
+        following = words[index + 1 : index + 2]
+        stopped = word.text.rstrip("\"'”’)»")[-1:] in _SENTENCE_ENDS
+        if stopped or not following or following[0].start_s - word.end_s > _PAUSE_S:
+            yield first, index + 1
+            first = index + 1
+
+
+def _segment(
+    hypothesis: Hypothesis, tokens: Sequence[Token], start: float, end: float, words: tuple[Word, ...]
+) -> Segment:
+    pieces = [token.piece for token in tokens]
+    return Segment(
+        start_s=start,
+        end_s=end,
+        text=text_of(pieces),
+        tokens=tuple(tokens),
+        temperature=hypothesis.temperature,
+        avg_logprob=sum(token.logprob for token in tokens) / len(tokens),
+        compression_ratio=compression_ratio(b"".join(pieces)),
+        no_speech_prob=hypothesis.no_speech_prob,
+        words=words,
+    )
