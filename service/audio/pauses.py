@@ -19,7 +19,7 @@ REST = 30
 """Frames over which the level is averaged to find rest: about the shortest pause between phrases."""
 
 REACH = 150
-"""A rest is the quietest point of this many frames on both sides, so speech gives one every 3 to 4 s."""
+"""A rest is as quiet as any point of this many frames on both sides, so speech gives one every 3 to 4 s."""
 
 RANGE = 10**-4.5
 """Power relative to the loudest moment below which (45 dB) a pause counts as silence, digital or not."""
@@ -43,16 +43,17 @@ def rests(level: Levels) -> npt.NDArray[np.intp]:
     """The frames in the middle of the quietest 300 ms within 1.5 s on both sides, in order, at least one.
 
     Of a stretch that is silent throughout, it is the last such frame: what follows then looks the same whether the
-    silence before it was long or short. Before the first frame lies silence, so the first rest may be negative.
+    silence was long or short. Before the first frame lies silence, so the first rest may be negative.
     """
     around = REACH + REST
     power = np.pad(level.astype(np.float64), around)
     total = np.concatenate([[0.0], np.cumsum(power)])
     smooth = np.maximum(total[REST:] - total[:-REST], 0)
     smooth = np.maximum(smooth, smooth.max() * RANGE)
-    before, after = _lowest(smooth, REACH + 1), _lowest(smooth, REACH)
-    middle = smooth[REACH:-REACH]
-    found = np.flatnonzero((middle <= before[: len(middle)]) & (middle < after[REACH + 1 : REACH + 1 + len(middle)]))
+    middle, following = smooth[REACH : -REACH - 1], smooth[REACH + 1 : -REACH]
+    lowest = _lowest(smooth, REACH + 1)
+    before, after = lowest[: len(middle)], lowest[REACH : REACH + len(middle)]
+    found = np.flatnonzero((middle <= before) & (middle <= after) & (middle < following))
     return found + (REACH + REST // 2 - around)
 
 

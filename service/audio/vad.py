@@ -68,14 +68,15 @@ class SpeechDetector:
     def probabilities(self, samples: Samples, level: Levels) -> Probabilities:
         """How likely each 10 ms are speech: the answer for the chunk that holds them."""
         probabilities = np.empty(len(level), np.float32)
-        starts = rests(level).tolist()
-        bounds = [min(0, starts[0]), *(start for start in starts if 0 < start < len(level)), len(level)]
-        for first, last in pairwise(bounds):
-            begin = first * FRAME - WARM_UP * CHUNK
-            heard = self.chunk_probabilities(_cut(samples, begin, last * FRAME))[WARM_UP:]
-            shown = max(0, first)
-            middles = (np.arange(shown, last) - first) * FRAME + FRAME // 2
-            probabilities[shown:last] = heard[middles // CHUNK]
+        starts = [start for start in rests(level).tolist() if start < len(level)]
+        if not starts or starts[0] * FRAME > WARM_UP * CHUNK:
+            starts.insert(0, 0)
+        shown = [0, *starts[1:], len(level)]
+        for start, (first, last) in zip(starts, pairwise(shown), strict=True):
+            begin = start * FRAME - WARM_UP * CHUNK
+            heard = self.chunk_probabilities(_cut(samples, begin, last * FRAME))
+            middles = np.arange(first, last) * FRAME + FRAME // 2
+            probabilities[first:last] = heard[(middles - begin) // CHUNK]
         return probabilities
 
     def chunk_probabilities(self, samples: Samples) -> Probabilities:

@@ -7,7 +7,6 @@ into a pause changes the map alone. The samples of a window are the source's own
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 
@@ -27,8 +26,9 @@ def windows(
         max_s: the most a window holds. A span that is longer is cut where it is quietest in the last third.
     """
     target, limit = _steps(min(target_s, max_s)), _steps(max_s)
-    parts = [part for span in _stepped(spans, len(samples)) for part in _divided(samples, span, limit)]
-    return tuple(_window(samples, parts[first:last]) for first, last in packed([p.length for p in parts], target))
+    parts = [part for span in spans for part in _divided(samples, span, limit)]
+    lengths = [_stepped(part.length) for part in parts]
+    return tuple(_window(samples, parts[first:last]) for first, last in packed(lengths, target))
 
 
 def _steps(duration_s: float) -> int:
@@ -36,11 +36,9 @@ def _steps(duration_s: float) -> int:
     return max(1, int(duration_s * SAMPLE_RATE) // STEP) * STEP
 
 
-def _stepped(spans: tuple[Span, ...], length: int) -> Iterator[Span]:
-    """The spans, lengthened to whole steps where the next one leaves room, so that all speech is on one grid."""
-    room = [span.start for span in spans[1:]] + [length]
-    for span, end in zip(spans, room, strict=True):
-        yield Span(span.start, min(end, span.start + -(-span.length // STEP) * STEP))
+def _stepped(length: int) -> int:
+    """The length in whole steps, rounded up."""
+    return -(-length // STEP) * STEP
 
 
 def _divided(samples: Samples, span: Span, limit: int) -> Iterator[Span]:
@@ -87,10 +85,15 @@ def _window(samples: Samples, parts: list[Span]) -> Window:
 
 
 def _joined(parts: list[Span]) -> Iterator[Span]:
-    """Parts that touch in the source as one."""
-    breaks = [i for i, (left, right) in enumerate(pairwise(parts), start=1) if left.end < right.start]
-    for first, last in pairwise([0, *breaks, len(parts)]):
-        yield Span(parts[first].start, parts[last - 1].end)
+    """Parts that touch in the source as one; all but the last in whole steps, so that the next is on the same grid."""
+    start, end = parts[0].start, parts[0].end
+    for part in parts[1:]:
+        end = start + _stepped(end - start)
+        if part.start > end:
+            yield Span(start, end)
+            start = part.start
+        end = part.end
+    yield Span(start, end)
 
 
 def start_s(window: Window, time_s: float) -> float:
