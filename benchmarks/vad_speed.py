@@ -1,6 +1,6 @@
 """How long do speech detection and packing take, and is any speech lost?
 
-python -m benchmarks.vad_speed [--data DIR] [--threads N]: each folder of recordings in DIR is a row of the second table.
+python -m benchmarks.vad_speed [--data DIR] [--threads N]: each folder of recordings in DIR is a row of table two.
 """
 
 import argparse
