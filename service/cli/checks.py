@@ -13,7 +13,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from service.cli.findings import Finding
-from service.cli.options import missing_model, pull_command
+from service.cli.options import get, missing_models
 from service.cli.sample import SAMPLE, SAMPLE_TEXT
 from service.engine.device import Device, read_device
 from service.errors import WrenError
@@ -35,7 +35,6 @@ OPTIONAL = ("torch", "openvino")
 REINSTALL = (
     "Install the pinned versions: pip install -r requirements.lock (or run `make setup` anew after `make clean`)"
 )
-VAD = "silero-vad"
 
 
 def examine(settings: "Settings") -> list[Finding]:
@@ -101,17 +100,11 @@ def check_store(settings: "Settings") -> Iterator[Finding]:
     registry = Registry(settings.store)
     manifests = registry.list()
     for problem in registry.verify():
-        advice = f"Get it anew: {pull_command(problem.model, settings.store)} --force"
-        yield Finding("store", "fail", str(problem), advice)
+        yield Finding("store", "fail", str(problem), get((problem.model,), settings.store) + " --force")
     held = ", ".join(f"{manifest.name} ({manifest.total_bytes / MIB:.0f} MiB)" for manifest in manifests)
     yield Finding("store", "ok", f"{registry.root}: {held or 'nothing'}")
-    names = {name for manifest in manifests for name in (manifest.model, manifest.name)} | {"auto"}
-    if settings.model not in names:
-        message, _, advice = missing_model(settings.model, settings.store).partition(". ")
-        yield Finding("model", "fail", message, advice)
-    if VAD not in names:
-        advice = f"Get it: {pull_command(VAD, settings.store)}"
-        yield Finding("model", "fail", f"the store has no {VAD}, which finds the speech", advice)
+    for name in missing_models(settings):
+        yield Finding("model", "fail", f"the store has no {name}", get((name,), settings.store))
 
 
 def check_recognition(settings: "Settings") -> Iterator[Finding]:

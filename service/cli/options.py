@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from service.errors import ModelNotFound, WrenError
+from service.errors import WrenError
 
 if TYPE_CHECKING:
     from service.settings import Settings
 
 StoreOption = Annotated[Path | None, typer.Option(help="Folder of the model store. [WREN_STORE, else .store]")]
 ModelOption = Annotated[str | None, typer.Option(help="A name that `wren models list` shows. [WREN_MODEL]")]
+
+ANY_MODEL = "auto"
+DETECTOR = "silero-vad"
 
 _DEFAULT_STORE = Path(".store")
 
@@ -45,21 +48,27 @@ def read_settings(**given: str | int | Path | None) -> "Settings":
 
 @contextmanager
 def reported(settings: "Settings") -> Iterator[None]:
-    """Ends the command with one line where Wren cannot do what is asked; a missing model with the command to get it."""
+    """Ends the command with one line where Wren cannot do what is asked; it does not even try without the models."""
+    lacking = missing_models(settings)
+    if lacking:
+        fail(f"The store {settings.store} has no {' and no '.join(lacking)}. {get(lacking, settings.store)}")
     try:
         yield
-    except ModelNotFound:
-        fail(missing_model(settings.model, settings.store))
     except WrenError as error:
         fail(str(error))
 
 
-def missing_model(name: str, store: Path) -> str:
-    return f"The store {store} has no {name}. Get it: {pull_command(name, store)}"
+def missing_models(settings: "Settings") -> tuple[str, ...]:
+    """What the store lacks of the model chosen and the speech detector that every model needs."""
+    from model_store.registry import Registry
+
+    held = {name for manifest in Registry(settings.store).list() for name in (manifest.model, manifest.name)}
+    needed = () if settings.model == ANY_MODEL else (settings.model,)
+    return tuple(name for name in (*needed, DETECTOR) if name not in held)
 
 
-def pull_command(name: str, store: Path) -> str:
-    """Gets a model, and the speech detector that every model needs."""
-    models = dict.fromkeys((name.partition(":")[0], "silero-vad"))
+def get(names: tuple[str, ...], store: Path) -> str:
+    """What to do where the store lacks models."""
+    models = dict.fromkeys(name.partition(":")[0] for name in names)
     elsewhere = "" if store == _DEFAULT_STORE else f" --store {shlex.quote(str(store))}"
-    return f"wren models pull {' '.join(models)}{elsewhere}"
+    return f"Get it: wren models pull {' '.join(models)}{elsewhere}"

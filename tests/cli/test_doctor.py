@@ -9,7 +9,7 @@ from service.audio.libraries import decoding_libraries
 from service.backends.onnx_probe import CPU, probe_providers
 from service.cli import checks
 from service.cli.findings import Finding, as_json, healthy, show
-from service.cli.options import missing_model, pull_command
+from service.cli.options import get, missing_models
 from service.settings import Settings
 
 OK = Finding("python", "ok", "3.11.7")
@@ -63,7 +63,9 @@ def test_no_codec_is_missing() -> None:
 def test_empty_store_is_a_failure_with_the_command_to_fill_it(tmp_path: Path) -> None:
     findings = list(checks.check_store(Settings(store=tmp_path, model="whisper-base:int8")))
     assert not healthy(findings)
-    assert f"wren models pull whisper-base silero-vad --store {tmp_path}" in findings[1].advice
+    assert [finding.advice for finding in findings[1:]] == [
+        f"Get it: wren models pull {model} --store {tmp_path}" for model in ("whisper-base", "silero-vad")
+    ]
 
 
 def test_damaged_variant_is_a_failure_that_names_the_file(tmp_path: Path) -> None:
@@ -74,7 +76,13 @@ def test_damaged_variant_is_a_failure_that_names_the_file(tmp_path: Path) -> Non
     assert "--force" in broken.advice
 
 
+def test_what_is_missing_is_the_model_and_the_detector(tmp_path: Path) -> None:
+    assert missing_models(Settings(store=tmp_path, model="a:b")) == ("a:b", "silero-vad")
+    assert missing_models(Settings(store=tmp_path, model="auto")) == ("silero-vad",)
+
+
 def test_default_store_needs_no_option() -> None:
-    assert pull_command("whisper-base", Path(".store")) == "wren models pull whisper-base silero-vad"
-    assert pull_command("silero-vad", Path("my store")) == "wren models pull silero-vad --store 'my store'"
-    assert missing_model("a:b", Path(".store")) == "The store .store has no a:b. Get it: wren models pull a silero-vad"
+    assert (
+        get(("whisper-base:int8", "silero-vad"), Path(".store")) == "Get it: wren models pull whisper-base silero-vad"
+    )
+    assert get(("silero-vad",), Path("my store")) == "Get it: wren models pull silero-vad --store 'my store'"

@@ -119,5 +119,6 @@ def test_doctor_finds_this_installation_well() -> None:
 def test_doctor_without_models_says_what_to_do(tmp_path: Path) -> None:
     done = wren("doctor", "--store", tmp_path)
     assert done.returncode == 1
-    assert "wren models pull whisper-tiny.en silero-vad" in done.stdout
+    assert f"wren models pull whisper-tiny.en --store {tmp_path}" in done.stdout
+    assert f"wren models pull silero-vad --store {tmp_path}" in done.stdout
     assert "Traceback" not in done.stderr
