@@ -35,11 +35,12 @@ class OnnxMemory:
 
 @dataclass(frozen=True, slots=True)
 class _Sizes:
-    """Read off the decoder's shapes."""
+    """Read off the decoder's shapes. The size of a head may differ: caches can be padded for the fused attention."""
 
     layers: int
     heads: int
-    head_size: int
+    self_size: int
+    cross_size: int
     positions: int
     vocabulary: int
     alignment_heads: int
@@ -62,8 +63,8 @@ class OnnxBackend:
 
     def encode(self, batch: EncoderBatch) -> OnnxMemory:
         sizes, (rows, length) = self._sizes, batch.log_weights.shape
-        keys = (rows, sizes.heads, sizes.head_size, length)
-        values = (rows, sizes.heads, length, sizes.head_size)
+        keys = (rows, sizes.heads, sizes.cross_size, length)
+        values = (rows, sizes.heads, length, sizes.cross_size)
         layers = tuple(np.empty(shape, np.float32) for _ in range(sizes.layers) for shape in (keys, values))
         binding = _Binding(self._encoder)
         for name in self._encoder_inputs:
@@ -80,7 +81,7 @@ class OnnxBackend:
         """Run the decoder once; the encoder's input is the family's business, which warms it up with a window."""
         sizes = self._sizes
         rows = self.open(capacity=1, length=8)
-        shape = (1, sizes.heads, 8, sizes.head_size)
+        shape = (1, sizes.heads, 8, sizes.cross_size)
         layers = tuple(np.zeros(shape, np.float32) for _ in range(2 * sizes.layers))
         layers = tuple(a.transpose(0, 1, 3, 2).copy() if i % 2 == 0 else a for i, a in enumerate(layers))
         rows.join(OnnxMemory(layers, np.zeros((1, 8), np.float32)))
@@ -95,7 +96,7 @@ class OnnxRows:
 
     def __init__(self, session: ort.InferenceSession, sizes: _Sizes, *, capacity: int, length: int) -> None:
         self._session, self._sizes, self._capacity, self._length = session, sizes, capacity, length
-        cache = (capacity, sizes.heads, sizes.positions, sizes.head_size)
+        cache = (capacity, sizes.heads, sizes.positions, sizes.self_size)
         # Pages of an empty array cost memory only once they are written.
         self._caches = tuple(np.empty(cache, np.float32) for _ in range(2 * sizes.layers))
         self._cross: tuple[Floats, ...] = ()
@@ -131,7 +132,8 @@ class OnnxRows:
         used = self._past[last]
         for cache in self._caches:
             cache[slot, :, :used] = cache[last, :, :used]
-        for array in (*self._cross, self._log_weights, self._past):
+        rows: tuple[_Array, ...] = (*self._cross, self._log_weights, self._past)
+        for array in rows:
             array[slot] = array[last]
 
     def step(self, tokens: Integers, *, first: int = 0, wanted: tuple[int, ...] = (-1,)) -> Step:
@@ -156,13 +158,13 @@ class OnnxRows:
         self._log_weights[rows, : memory.length] = memory.log_weights
         for index, (ours, theirs) in enumerate(zip(self._cross, memory.layers, strict=True)):
             # Both as [rows, heads, T, size]. Values behind a row's end are multiplied by zero: they must be finite.
-            slots = ours[rows].swapaxes(2, 3) if index % 2 == 0 else ours[rows]
+            slots: Floats = ours[rows].swapaxes(2, 3) if index % 2 == 0 else ours[rows]
             slots[:, :, : memory.length] = theirs.swapaxes(2, 3) if index % 2 == 0 else theirs
             slots[:, :, memory.length :] = 0
 
     def _empty_cross(self, index: int) -> Floats:
         sizes = self._sizes
-        ends = (sizes.head_size, self._length) if index % 2 == 0 else (self._length, sizes.head_size)
+        ends = (sizes.cross_size, self._length) if index % 2 == 0 else (self._length, sizes.cross_size)
         return np.empty((self._capacity, sizes.heads, *ends), np.float32)
 
     def _binding(self, first: int, rows: int, count: int, wanted: int) -> "_StepBinding":
@@ -234,11 +236,12 @@ def _session(path: Path, threads: int) -> ort.InferenceSession:
 def _sizes(decoder: ort.InferenceSession) -> _Sizes:
     inputs = {node.name: node.shape for node in decoder.get_inputs()}
     outputs = {node.name: node.shape for node in decoder.get_outputs()}
-    _, heads, positions, head_size = inputs["self_k_0"]
+    _, heads, positions, self_size = inputs["self_k_0"]
     return _Sizes(
         layers=sum(name.startswith("self_k_") for name in inputs),
         heads=heads,
-        head_size=head_size,
+        self_size=self_size,
+        cross_size=inputs["cross_k_0"][2],
         positions=positions,
         vocabulary=outputs["logits"][2],
         alignment_heads=outputs["attention"][1] if "attention" in outputs else 0,
