@@ -40,7 +40,9 @@ class WhisperConfig(ModelConfig):
 
 
 class MoonshineConfig(ModelConfig):
-    """Moonshine."""
+    """Moonshine. Encoder positions are made of `position_samples` each, and of `context_samples` behind the last."""
 
     family: Literal["moonshine"] = "moonshine"
     start_token: int
+    position_samples: int
+    context_samples: int

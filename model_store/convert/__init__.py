@@ -39,8 +39,8 @@ class Converter(Protocol):
 _MODULES: dict[SourceFormat, str] = {
     "whisper-ctranslate2": "whisper_variants",
     "whisper-huggingface": "whisper_variants",
-    "moonshine-huggingface": "moonshine",
-    "moonshine-ort": "moonshine",
+    "moonshine-huggingface": "moonshine_variants",
+    "moonshine-ort": "moonshine_variants",
     "silero-onnx": "silero",
 }
 
