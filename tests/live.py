@@ -24,6 +24,7 @@ class LiveServer:
     url: str
     key: str
     log: Path
+    pid: int
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {self.key}"}, timeout=60)
@@ -44,7 +45,7 @@ def wren_serve(log: Path, settings: Mapping[str, str]) -> Iterator[LiveServer]:
         process = subprocess.Popen(
             command, cwd=ROOT, env={**store, **os.environ, **fixed, **settings}, stdout=output, stderr=output
         )
-    server = LiveServer(f"http://127.0.0.1:{port}", key, log)
+    server = LiveServer(f"http://127.0.0.1:{port}", key, log, process.pid)
     try:
         _wait_until_ready(process, server)
         yield server
