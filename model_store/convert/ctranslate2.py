@@ -46,8 +46,17 @@ def read_variables(path: Path) -> Variables:
     """All variables of a `model.bin`, memory-mapped, aliases included.
 
     Raises:
-        ConversionError: the file is cut, or holds a type this reader does not know.
+        ConversionError: the file is cut, of another kind, or holds a type this reader does not know.
     """
+    try:
+        return _variables(path)
+    except ConversionError:
+        raise
+    except (ValueError, KeyError) as error:
+        raise ConversionError(file=path, reason=f"it is not laid out as CTranslate2 does ({error})") from error
+
+
+def _variables(path: Path) -> Variables:
     reader = _Reader(path)
     reader.number("<I")  # binary version: 6 at the time of writing, the layout is the same since 2
     reader.name()

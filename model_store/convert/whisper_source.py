@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from model_store.config import WhisperConfig
@@ -53,6 +54,8 @@ def read_ctranslate2(folder: Path) -> WhisperSource:
     """
     path = _existing(folder / "model.bin")
     variables = read_variables(path)
+    if any(name.endswith("/weight_scale") for name in variables):
+        raise ConversionError(path, "its weights are quantised; convert the original to float16 or float32 instead")
     weights: dict[str, Floats] = {}
     for name, array in variables.items():
         for ours, piece in _renamed(name, np.asarray(array)):
@@ -73,7 +76,7 @@ def read_huggingface(folder: Path) -> WhisperSource:
         ConversionError: a file is missing or not what it should be.
     """
     path = _existing(folder / "model.safetensors")
-    weights = {name.removeprefix("model."): array.astype(np.float32) for name, array in load_file(path).items()}
+    weights = {name.removeprefix("model."): array.astype(np.float32) for name, array in _tensors(path).items()}
     facts = _read_json(folder / "config.json")
     if (folder / "generation_config.json").exists():
         facts |= _read_json(folder / "generation_config.json")
@@ -83,6 +86,13 @@ def read_huggingface(folder: Path) -> WhisperSource:
         suppressed_first=_integers(facts.get("begin_suppress_tokens")),
     )
     return _source(path, weights, folder / "tokenizer.json", settings)
+
+
+def _tensors(path: Path) -> Mapping[str, Floats]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ConversionError(path, f"it is no safetensors file, or is cut ({error})") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +149,9 @@ def _renamed(name: str, array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 
 
 def _source(path: Path, weights: dict[str, Floats], tokenizer: Path, settings: _Settings) -> WhisperSource:
-    missing = [name for name in _REQUIRED if name not in weights]
-    if missing:
-        raise ConversionError(path, f"it is no Whisper model: {missing[0]} is missing")
+    missing = next((name for name in _required(weights) if name not in weights), None)
+    if missing is not None:
+        raise ConversionError(path, f"it is no Whisper model: {missing} is missing")
     tokens = _special_tokens(tokenizer)
     vocabulary = len(weights["decoder.embed_tokens.weight"])
     multilingual = vocabulary >= tokens["<|notimestamps|>"] + 1502 and tokens["<|endoftext|>"] != _ENGLISH_END
@@ -170,14 +180,29 @@ def _source(path: Path, weights: dict[str, Floats], tokenizer: Path, settings: _
     return WhisperSource(weights, config, tokenizer)
 
 
-_REQUIRED = (
-    "encoder.conv1.weight",
-    "encoder.embed_positions.weight",
-    "encoder.layers.0.self_attn.q_proj.weight",
-    "decoder.embed_tokens.weight",
-    "decoder.embed_positions.weight",
-    "decoder.layers.0.encoder_attn.k_proj.weight",
+_TOP = (
+    *(f"encoder.{name}.{leaf}" for name in ("conv1", "conv2", "layer_norm") for leaf in ("weight", "bias")),
+    *(f"{side}.embed_positions.weight" for side in ("encoder", "decoder")),
+    *(f"decoder.{name}" for name in ("embed_tokens.weight", "layer_norm.weight", "layer_norm.bias")),
+    *(f"{side}.layers.0.fc1.weight" for side in ("encoder", "decoder")),
 )
+_ATTENTIONS = {"encoder": ("self_attn",), "decoder": ("self_attn", "encoder_attn")}
+
+
+def _required(weights: Mapping[str, Floats]) -> Iterator[str]:
+    """Every name that the graphs read; those of the layers come once it is sure that there are layers."""
+    yield from _TOP
+    for side, attentions in _ATTENTIONS.items():
+        projections = (f"{name}.{kind}_proj" for name in attentions for kind in ("q", "k", "v", "out"))
+        norms = (f"{name}_layer_norm" for name in (*attentions, "final"))
+        parts = (*projections, *norms, "fc1", "fc2")
+        for layer in range(_layers(weights, side)):
+            for part in parts:
+                yield f"{side}.layers.{layer}.{part}.weight"
+                if not part.endswith("k_proj"):
+                    yield f"{side}.layers.{layer}.{part}.bias"
+
+
 _ENGLISH_END = 50256  # the English-only tokenizer is GPT-2's; in the multilingual one it is 50257
 
 
@@ -202,8 +227,9 @@ def _layers(weights: Mapping[str, Floats], side: str) -> int:
 
 
 def _read_json(path: Path) -> dict[str, object]:
+    content = _existing(path).read_bytes()
     try:
-        facts = json.loads(_existing(path).read_text())
+        facts = json.loads(content)
     except ValueError as error:
         raise ConversionError(path, "it is not JSON") from error
     if not isinstance(facts, dict):
