@@ -7,7 +7,7 @@ edges that differ by a chunk or two. The steepest change of level close by belon
 import numpy as np
 import numpy.typing as npt
 
-from service.audio.pauses import FRAME, RANGE, Levels
+from service.audio.pauses import FRAME, RANGE, STEP, Levels
 from service.audio.types import Span
 
 SLOPE = 8
@@ -17,6 +17,12 @@ OUTWARD, INWARD = 15, 10
 """Frames that an edge may move: the padding, 300 ms by default, is longer than the way inward."""
 
 LOUD_PERCENTILE = 90
+
+BREATH = 50
+"""Frames before the speech in which the beginning of its sound is looked for."""
+
+SILENCE = 1e-8
+"""Mean power below which there is no sound at all: 80 dB under full scale, what is left of zeros after MP3 or Opus."""
 
 _Slope = npt.NDArray[np.float64]
 
@@ -30,6 +36,33 @@ def settled(spans: tuple[Span, ...], level: Levels) -> tuple[Span, ...]:
     ends = _moved([span.end for span in spans], -slope, back=INWARD, ahead=OUTWARD)
     moved = zip(spans, starts, ends, strict=True)
     return _apart([Span(start, end) if start < end else span for span, start, end in moved])
+
+
+def led(spans: tuple[Span, ...], level: Levels) -> tuple[Span, ...]:
+    """Padded spans whose words begin where the sound does, if it begins shortly before the speech.
+
+    Sound begins behind digital silence or with the recording; a breath there belongs to the word behind it. Where it
+    begins before the padding, the span reaches back to it.
+    """
+    found = []
+    free = 0
+    for span in spans:
+        found.append(_led(span, level, free=free))
+        free = span.end
+    return tuple(found)
+
+
+def _led(span: Span, level: Levels, *, free: int) -> Span:
+    """The span, from `free` on at the earliest, its grid of 20 ms kept."""
+    speech = span.start + span.lead
+    first = max(0, speech // FRAME - BREATH)
+    silent = np.flatnonzero(level[first : speech // FRAME] < SILENCE)
+    if not len(silent) and speech // FRAME > BREATH:
+        return span
+    sound = (first + int(silent[-1]) + 1) * FRAME if len(silent) else 0
+    steps = min(-(-max(0, span.start - sound) // STEP), max(0, span.start - free) // STEP)
+    start = span.start - steps * STEP
+    return Span(start, span.end, lead=max(0, sound - start))
 
 
 def _floor(spans: tuple[Span, ...], level: Levels) -> float:

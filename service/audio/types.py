@@ -38,10 +38,15 @@ class VadOptions:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Speech from sample `start` up to, not including, sample `end` of a waveform."""
+    """Sound from sample `start` up to, not including, sample `end` of a waveform: speech and its padding.
+
+    Attributes:
+        lead: samples at the beginning before the first word begins.
+    """
 
     start: int
     end: int
+    lead: int = 0
 
     @property
     def length(self) -> int:
@@ -50,11 +55,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of window samples that was copied unchanged from the source."""
+    """A run of window samples that was copied unchanged from the source; `lead` is the span's."""
 
     window_start: int
     source_start: int
     length: int
+    lead: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

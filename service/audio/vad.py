@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from service.audio.edges import settled
+from service.audio.edges import led, settled
 from service.audio.pauses import FRAME, STEP, Levels, levels, rests
 from service.audio.types import SAMPLE_RATE, Samples, Span, VadOptions
 
@@ -63,7 +63,7 @@ class SpeechDetector:
         level = levels(samples)
         found = speech_spans(self.probabilities(samples, level), len(samples), options)
         padding = _frames(options.prefix_padding_ms) * FRAME
-        return padded(settled(found, level), len(samples), padding=padding)
+        return led(padded(settled(found, level), len(samples), padding=padding), level)
 
     def probabilities(self, samples: Samples, level: Levels) -> Probabilities:
         """How likely each 10 ms are speech: the answer for the chunk that holds them."""
@@ -136,7 +136,8 @@ def padded(spans: tuple[Span, ...], length: int, *, padding: int) -> tuple[Span,
     for i in range(len(spans) - 1):
         if ends[i] > starts[i + 1]:
             ends[i] = starts[i + 1] = (spans[i].end + spans[i + 1].start) // 2 // FRAME * FRAME
-    return tuple(map(Span, starts, ends))
+    leads = [span.start - start for span, start in zip(spans, starts, strict=True)]
+    return tuple(map(Span, starts, ends, leads))
 
 
 def _padded_start(start: int, padding: int) -> int:

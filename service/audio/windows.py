@@ -7,6 +7,7 @@ into a pause changes the map alone. The samples of a window are the source's own
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def _divided(samples: Samples, span: Span, limit: int) -> Iterator[Span]:
         third = limit - limit // 3
         level = levels(samples[span.start : span.start + limit])
         cut = max(1, quietest(level, third // FRAME, limit // FRAME) // 2) * STEP
-        yield Span(span.start, span.start + cut)
+        yield Span(span.start, span.start + cut, lead=span.lead)
         span = Span(span.start + cut, span.end)
     yield span
 
@@ -78,7 +79,7 @@ def _window(samples: Samples, parts: list[Span]) -> Window:
     pieces: list[Piece] = []
     filled = 0
     for run in _joined(parts):
-        pieces.append(Piece(window_start=filled, source_start=run.start, length=run.length))
+        pieces.append(Piece(filled, run.start, run.length, run.lead))
         filled += run.length
     cuts = [samples[piece.source_start : piece.source_start + piece.length] for piece in pieces]
     return Window(samples=cuts[0] if len(cuts) == 1 else np.concatenate(cuts), pieces=tuple(pieces))
@@ -86,14 +87,15 @@ def _window(samples: Samples, parts: list[Span]) -> Window:
 
 def _joined(parts: list[Span]) -> Iterator[Span]:
     """Parts that touch in the source as one; all but the last in whole steps, so that the next is on the same grid."""
-    start, end = parts[0].start, parts[0].end
+    run = parts[0]
     for part in parts[1:]:
-        end = start + _stepped(end - start)
+        end = run.start + _stepped(run.length)
         if part.start > end:
-            yield Span(start, end)
-            start = part.start
-        end = part.end
-    yield Span(start, end)
+            yield replace(run, end=end)
+            run = part
+        else:
+            run = replace(run, end=part.end)
+    yield run
 
 
 def start_s(window: Window, time_s: float) -> float:

@@ -116,7 +116,7 @@ class OnnxRows:
                 f"{memory.rows} rows of length {memory.length} do not fit: "
                 f"{self._capacity - self._count} of length {self._length} are free"
             )
-        if memory.rows == self._capacity and memory.length == self._length:
+        if memory.rows == self._capacity == 1 and memory.length == self._length:
             self._adopt(memory)
         else:
             self._copy(memory)
@@ -138,6 +138,8 @@ class OnnxRows:
 
     def step(self, tokens: Integers, *, first: int = 0, wanted: tuple[int, ...] = (-1,)) -> Step:
         rows, count = tokens.shape
+        if first + rows > self._count:
+            raise IndexError(f"slots {first} to {first + rows - 1} of {self._count}")
         binding = self._binding(first, rows, count, len(wanted))
         binding.tokens[...] = tokens
         binding.wanted[...] = np.array(wanted) % count
@@ -146,7 +148,7 @@ class OnnxRows:
         return Step(binding.logits, binding.attention)
 
     def _adopt(self, memory: OnnxMemory) -> None:
-        """The memory fills all slots: its arrays become the caches and nothing is copied."""
+        """The memory fills the only slot, so no row ever moves: its arrays are read in place and nothing is copied."""
         self._cross, self._log_weights = memory.layers, memory.log_weights.copy()
         self._bindings.clear()
 
@@ -170,8 +172,6 @@ class OnnxRows:
     def _binding(self, first: int, rows: int, count: int, wanted: int) -> "_StepBinding":
         key = (first, rows, count, wanted)
         if key not in self._bindings:
-            if first + rows > self._count:
-                raise IndexError(f"slots {first} to {first + rows - 1} of {self._count}")
             slots = slice(first, first + rows)
             binding = _StepBinding(self._session, self._sizes, rows, count, wanted, self._length)
             binding.input("past", self._past[slots])

@@ -59,11 +59,13 @@ class LocalEngine:
         self._detector: SpeechDetector | None = None
 
     async def start(self) -> None:
-        """Load the speech detector and the default variant, and warm both up.
+        """Load the speech detector and the default variant, and warm both up; a second call does nothing.
 
         Raises:
             ModelNotFound, ModelUnavailable: the store lacks one of them, or it cannot be loaded.
         """
+        if self._detector is not None:
+            return
         self._detector = _detector(self._registry)
         choice = self._choose(self._settings.model)
         _log.info("%s serves %s: %s", choice.name, self._settings.model, choice.reason)

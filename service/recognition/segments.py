@@ -14,6 +14,9 @@ from service.recognition.types import Segment, Token, Word
 from service.recognition.words import word_lengths
 
 _SENTENCE_ENDS = frozenset(".?!。？！…")
+_SNAP_S = 0.4
+"""How far from the onset of speech a word is still taken to begin there."""
+
 _PAUSE_S = 1.0
 """A silence between words that ends a segment even without a full stop."""
 
@@ -45,16 +48,34 @@ def _words(
     window: Window, hypothesis: Hypothesis, tokens: Sequence[Token], lengths: Sequence[int], position_s: float
 ) -> list[Word]:
     positions = min(math.ceil(len(window.samples) / SAMPLE_RATE / position_s), hypothesis.attention.shape[2])
-    entries = token_positions(hypothesis.attention[:, : len(tokens) + 1], positions)
+    entries = token_positions(hypothesis.attention[:, : len(tokens) + 1], positions) * position_s
+    places = list(accumulate(lengths, initial=0))
+    starts = [float(entries[place]) for place in places[:-1]]
+    ends = [float(entries[min(place, len(entries) - 1)]) for place in places[1:]]
+    _settle(window, starts, ends)
     words = []
-    for end, length in zip(accumulate(lengths), lengths, strict=True):
-        ours = tokens[end - length : end]
-        begins, ends = entries[end - length], entries[min(end, len(entries) - 1)]
-        start = start_s(window, float(begins) * position_s)
-        stop = max(start, end_s(window, float(ends) * position_s))
+    for place, length, begins, stops in zip(places, lengths, starts, ends, strict=False):
+        ours = tokens[place : place + length]
+        start = start_s(window, begins)
+        stop = max(start, end_s(window, stops))
         confidence = sum(math.exp(token.logprob) for token in ours) / length
         words.append(Word(text_of([token.piece for token in ours]), start, stop, confidence))
     return words
+
+
+def _settle(window: Window, starts: list[float], ends: list[float]) -> None:
+    """Where sound was left out, move the word that begins there to its onset and end the word before at the seam.
+
+    Attention is spread over the silence between two words; where the speech begins again is known better.
+    """
+    for piece in window.pieces:
+        seam, onset = piece.window_start / SAMPLE_RATE, (piece.window_start + piece.lead) / SAMPLE_RATE
+        index = min(range(len(starts)), key=lambda word: abs(starts[word] - onset))
+        if abs(starts[index] - onset) > _SNAP_S or onset >= ends[index]:
+            continue
+        starts[index] = onset
+        if index:
+            ends[index - 1] = max(starts[index - 1], min(ends[index - 1], seam))
 
 
 def _sentences(words: Sequence[Word]) -> Iterator[tuple[int, int]]:

@@ -109,7 +109,7 @@ def test_silence_in_a_pause_moves_later_spans_by_as_much(silence_s: float) -> No
 
 
 def moved(spans: tuple[Span, ...], by: int) -> tuple[Span, ...]:
-    return tuple(Span(span.start + by, span.end + by) for span in spans)
+    return tuple(Span(span.start + by, span.end + by, span.lead) for span in spans)
 
 
 def test_threads_share_a_detector() -> None:
@@ -166,12 +166,12 @@ def test_no_probabilities_give_no_span() -> None:
 
 
 def test_padding_stops_at_the_ends_of_the_recording() -> None:
-    assert padded((Span(1600, 3200),), 4000, padding=1600) == (Span(0, 4000),)
+    assert padded((Span(1600, 3200),), 4000, padding=1600) == (Span(0, 4000, lead=1600),)
 
 
 def test_padding_of_neighbours_meets_in_the_middle() -> None:
     spans = (Span(16_000, 32_000), Span(38_400, 48_000))
-    assert padded(spans, 80_000, padding=4800) == (Span(11_200, 35_200), Span(35_200, 52_800))
+    assert padded(spans, 80_000, padding=4800) == (Span(11_200, 35_200, lead=4800), Span(35_200, 52_800, lead=3200))
 
 
 @pytest.mark.parametrize(("start", "expected"), [(0, 0), (160, 160), (320, 0), (4640, 160), (4800, 0), (4960, 160)])

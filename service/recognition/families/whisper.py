@@ -32,7 +32,7 @@ class Whisper:
     """See `service.recognition.families.base.Family`."""
 
     max_window_s = float(MAX_WINDOW_S)
-    target_window_s = float(MAX_WINDOW_S)
+    target_window_s = 9.0
     position_s: float | None = POSITION_S
 
     def __init__(self, folder: Path, config: WhisperConfig) -> None:
@@ -65,22 +65,24 @@ class Whisper:
 
     def prompt(self, options: Options, *, task: Task, language: str) -> Prompt:
         config = self._config
-        before = self._context(options)
         start = [config.start_token]
         if config.first_language_token is not None and config.translate_token is not None:
             job = config.translate_token if task == "translate" else config.transcribe_token
             start += [config.first_language_token + self.languages.index(language), job or 0]
-        return Prompt((*before, *start, config.no_timestamps_token), start=len(before))
+        start.append(config.no_timestamps_token)
+        # The last text token is never fed, so it takes no place in the cache.
+        before = self._context(options, config.max_positions - len(start) - (TEXT_LIMIT - 1))
+        return Prompt((*before, *start), start=len(before))
 
     def token_limit(self, duration_s: float) -> int:
         return min(TEXT_LIMIT, 24 + int(duration_s * _TOKENS_PER_S))
 
-    def _context(self, options: Options) -> tuple[int, ...]:
+    def _context(self, options: Options, room: int) -> tuple[int, ...]:
         words = " ".join(options.hotwords)
         text = " ".join(part.strip() for part in (words, options.prompt) if part.strip())
         if not text:
             return ()
-        return (self._config.previous_token, *self.tokenizer.encode(f" {text}")[-(TEXT_LIMIT - 1) :])
+        return (self._config.previous_token, *self.tokenizer.encode(f" {text}")[-(min(TEXT_LIMIT, room) - 1) :])
 
 
 _TOKENS_PER_S = 25
