@@ -21,7 +21,7 @@ Results = dict[str, list[Scored]]
 
 MODELS = (*options.MODELS, "moonshine-tiny")
 
-WORST = 8
+WORST = 12
 
 
 def collect(name: str, utterances: list[Utterance], hear: Callable[[Utterance], str]) -> list[Scored]:
@@ -83,9 +83,10 @@ def gaps(found: dict[str, dict[str, float | None]]) -> dict[str, dict[str, float
 def worst(results: Results) -> list[tuple[str, str, int, int, int | None]]:
     """Utterance, variant, words, errors, the peer's errors: where the peer is better by most words."""
     rows: list[tuple[str, str, int, int, int | None]] = []
-    for name, scored in results.items():
+    compared = [name for name in results if f"peer of {name}" in results]
+    for name in compared or results:
         others = results.get(f"peer of {name}")
-        for index, one in enumerate(scored if not name.startswith("peer of") else ()):
+        for index, one in enumerate(results[name]):
             rows.append((one.utterance.name, name, one.words, one.errors, others[index].errors if others else None))
     return sorted(rows, key=lambda row: row[3] - (row[4] or 0), reverse=True)[:WORST]
 

@@ -20,14 +20,11 @@ from benchmarks import options, peer, report
 from benchmarks.latency import quantile
 from benchmarks.local import Wren, variant
 from benchmarks.peer import COMPUTE, Peer
+from benchmarks.pipeline import waveform
 from benchmarks.shifts import Shift, any_points, inserted, pause_points, shift, wav
 from benchmarks.speech import LONG, Utterance, sentences
 from benchmarks.timing import Timed, matches, onset_s, timed
-from service.audio.decode import decode
-from service.audio.resample import Limits
 from service.audio.types import SAMPLE_RATE, Samples
-
-LIMITS = Limits(max_duration_s=4 * 3600)
 
 SILENCES_S = (1.0, 2.5, 5.0, 1.2345)
 """The last is on no grid of frames."""
@@ -89,10 +86,6 @@ def show_starts(found: dict[str, Starts]) -> dict[str, dict[str, float]]:
     columns = list(next(iter(figures.values())))
     report.show("Starts of sentences, ms off", ["", *columns], [[name, *row.values()] for name, row in figures.items()])
     return figures
-
-
-def waveform(u: Utterance) -> Samples:
-    return decode(u.path.read_bytes(), limits=LIMITS).samples
 
 
 def shifts(wren: Wren, model: str, utterances: Sequence[Utterance], points: int) -> Iterator[tuple[str, Shift]]:
