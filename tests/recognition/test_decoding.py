@@ -1,0 +1,170 @@
+import numpy as np
+import pytest
+
+from service.backends.base import EncoderBatch
+from service.backends.fake import FakeBackend, Line
+from service.recognition.decoding import Hypothesis, Job, decode, language_probabilities
+from service.recognition.families.base import Prompt
+from service.recognition.types import Options
+from tests.recognition.models import BASE, whisper
+
+END = 50_256
+NO_SPEECH = 50_361
+
+
+def says(*words: int, logit: float = 30.0, at_start: tuple[int, float] | None = None) -> Line:
+    """A line of words: tokens from 3000 on, none of which is suppressed."""
+    return Line(tuple(3000 + word for word in words), logit, at_start)
+
+
+def words(hypothesis: Hypothesis) -> tuple[int, ...]:
+    return tuple(token - 3000 for token in hypothesis.tokens)
+
+
+def backend(*lines: Line) -> FakeBackend:
+    return FakeBackend(lines, vocabulary=51_864, end_token=END)
+
+
+def jobs(
+    fake: FakeBackend, *, prompts: tuple[str, ...] = ("",), lengths: tuple[int, ...] = (50,), limit: int = 100,
+    temperature: float = 0.0, seed: int = 0,
+) -> list[Job]:  # fmt: skip
+    found = []
+    for index in range(len(fake.lines)):
+        length = lengths[index % len(lengths)]
+        places = np.zeros((1, length), np.int64)
+        memory = fake.encode(EncoderBatch(np.zeros((1, 80, 2), np.float32), places, places, places.astype(np.float32)))
+        options = Options(prompt=prompts[index % len(prompts)])
+        prompt = whisper().prompt(options, task="transcribe", language="en")
+        found.append(Job(memory, prompt, limit, temperature, seed))
+    return found
+
+
+def decoded(fake: FakeBackend, given: list[Job]) -> list[Hypothesis]:
+    return decode(fake, whisper(), given)
+
+
+def test_rows_say_their_lines_in_the_order_of_the_jobs() -> None:
+    lines = [says(10, 11, 12, 13), says(20), says(30, 31), says(40, 41, 42, 43, 44, 45)]
+    fake = backend(*lines)
+    found = decoded(fake, jobs(fake))
+    assert [one.tokens for one in found] == [line.tokens for line in lines]
+    assert all(abs(one.avg_logprob) < 1e-3 and not one.looped for one in found)
+
+
+def test_rows_leave_as_they_end() -> None:
+    fake = backend(says(10, 11, 12), says(20), says(30, 31))
+    decoded(fake, jobs(fake))
+    assert fake.steps == [3, 3, 2, 1]
+
+
+def test_prompts_of_different_length_are_primed_apart() -> None:
+    lines = [says(10, 11), says(20), says(30, 31, 32), says(40)]
+    fake = backend(*lines)
+    found = decoded(fake, jobs(fake, prompts=("", "before", "before", "long before")))
+    assert [one.tokens for one in found] == [line.tokens for line in lines]
+    assert fake.steps[:3] == [1, 2, 1]
+    assert fake.steps[3] == 4
+
+
+def test_a_window_may_say_nothing() -> None:
+    """A first token that ends the text is suppressed, as the original has it; what is left has little weight."""
+    fake = backend(says(logit=5.0))
+    (found,) = decoded(fake, jobs(fake, limit=1))
+    assert len(found.tokens) == 1
+    assert found.logprobs[0] < -5
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7])
+def test_a_text_is_cut_at_its_limit(limit: int) -> None:
+    fake = backend(says(*range(10, 60)), says(10))
+    long, short = decoded(fake, jobs(fake, limit=limit))
+    assert words(long) == tuple(range(10, 10 + limit))
+    assert long.end_logprob == 0
+    assert words(short) == (10,)
+
+
+def test_a_loop_is_stopped_and_leaves_the_others_alone() -> None:
+    line = tuple(range(10, 50))
+    fake = backend(says(*(5, 6, 7) * 60), says(*line))
+    loop, speech = decoded(fake, jobs(fake, limit=200))
+    assert loop.looped
+    assert len(loop.tokens) < 30
+    assert (speech.looped, words(speech)) == (False, line)
+
+
+@pytest.mark.parametrize("token", [END + 1, NO_SPEECH, 50_363, 51_863])
+def test_control_tokens_are_not_said(token: int) -> None:
+    fake = backend(Line((3010, token, 3012)))
+    (found,) = decoded(fake, jobs(fake))
+    assert token not in found.tokens
+    assert words(found)[::2] == (10, 12)
+
+
+def test_sampling_is_the_same_every_time_and_differs_by_seed() -> None:
+    fake = backend(says(*range(10, 40), logit=9.0))
+
+    def sampled(seed: int) -> tuple[int, ...]:
+        return decoded(fake, jobs(fake, temperature=1.0, seed=seed, limit=30))[0].tokens
+
+    assert sampled(1) == sampled(1)
+    assert sampled(1) != sampled(2)
+
+
+def test_a_low_temperature_keeps_to_what_is_probable() -> None:
+    fake = backend(says(*range(10, 40), logit=9.0))
+    (cool,) = decoded(fake, jobs(fake, temperature=0.2))
+    (hot,) = decoded(fake, jobs(fake, temperature=1.0, limit=30))
+    assert words(cool) == tuple(range(10, 40))
+    assert sum(ours == theirs for ours, theirs in zip(words(hot), range(10, 40), strict=False)) < 25
+    assert (cool.temperature, hot.temperature) == (0.2, 1.0)
+
+
+def test_log_probabilities_are_at_temperature_one() -> None:
+    fake = backend(says(10, logit=12.0))
+    found = [decoded(fake, jobs(fake, temperature=temperature))[0] for temperature in (0.0, 0.2)]
+    assert found[0].logprobs == found[1].logprobs
+    allowed = np.isfinite(whisper().first_mask).sum()
+    assert found[0].logprobs[0] == pytest.approx(12 - np.log(np.exp(12) + allowed - 1), abs=1e-4)
+
+
+def test_the_probability_of_silence_is_read_at_the_start() -> None:
+    fake = backend(says(10, at_start=(NO_SPEECH, 40.0)), says(10))
+    silence, speech = decoded(fake, jobs(fake, prompts=("", "before")))
+    assert silence.no_speech_prob == pytest.approx(1.0)
+    assert speech.no_speech_prob == pytest.approx(1 / 51_864, rel=1e-2)
+
+
+def test_attention_is_kept_for_every_token_and_the_end() -> None:
+    fake = backend(says(10, 11, 12), says(20))
+    long, short = decoded(fake, jobs(fake, lengths=(50, 35)))
+    assert (long.attention.shape, short.attention.shape) == ((1, 4, 50), (1, 2, 35))
+    assert long.attention[0].argmax(axis=1).tolist() == [0, 10, 20, 30]
+    assert short.attention[0].argmax(axis=1).tolist() == [0, 10]
+
+
+def test_languages_are_told_by_the_logits_behind_the_start() -> None:
+    family = whisper(BASE)
+    assert family.first_language_token is not None
+    german = family.first_language_token + family.languages.index("de")
+    fake = FakeBackend([Line((german,), logit=8.0)], vocabulary=51_865, end_token=family.end_token)
+    places = np.zeros((1, 9), np.int64)
+    memory = fake.encode(EncoderBatch(np.zeros((1, 80, 2), np.float32), places, places, places.astype(np.float32)))
+    found = language_probabilities(fake, family, memory, 50_258)
+    assert found.shape == (99,)
+    assert found.sum() == pytest.approx(1)
+    assert family.languages[int(found.argmax())] == "de"
+
+
+def test_a_model_of_one_language_needs_no_look() -> None:
+    fake = backend(says(10))
+    (job,) = jobs(fake)
+    assert language_probabilities(fake, whisper(), job.memory, 50_257).tolist() == [1]
+    assert fake.steps == []
+
+
+def test_the_start_may_stand_anywhere_in_the_prompt() -> None:
+    fake = backend(says(10, at_start=(NO_SPEECH, 40.0)))
+    (job,) = jobs(fake)
+    (found,) = decoded(fake, [Job(job.memory, Prompt((50_360, 7, 50_257, 50_362), start=2), 5)])
+    assert (words(found), round(found.no_speech_prob, 3)) == ((10,), 1.0)
