@@ -5,7 +5,7 @@ from pathlib import Path
 
 from model_store.registry import Registry
 
-STORE = Path(os.environ.get("WREN_STORE", Path(__file__).parents[1] / ".store"))
+STORE = Path(os.environ.get("WREN_STORE", Path(__file__).parents[1] / ".store")).absolute()
 
 
 def folder(model: str, variant: str) -> Path:

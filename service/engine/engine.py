@@ -66,10 +66,11 @@ class LocalEngine:
         """
         if self._detector is not None:
             return
-        self._detector = _detector(self._registry)
+        detector = _detector(self._registry)
         choice = self._choose(self._settings.model)
         _log.info("%s serves %s: %s", choice.name, self._settings.model, choice.reason)
         await self._compute(lambda: self._loaded.get(choice.manifest))
+        self._detector = detector
 
     async def close(self) -> None:
         """Let what runs end, and drop what waits."""
@@ -162,7 +163,9 @@ class _Clock:
 def _detector(registry: Registry) -> SpeechDetector:
     model, variant, file = DETECTOR
     try:
-        folder = registry.path(registry.get(model, variant))
+        return SpeechDetector(registry.path(registry.get(model, variant)) / file)
     except NotInStore as error:
         raise ModelUnavailable(model, f"it is not in the store; run: wren models pull {model}") from error
-    return SpeechDetector(folder / file)
+    except Exception as error:
+        # A damaged manifest, or a damaged file: onnxruntime's errors have no common class below Exception.
+        raise ModelUnavailable(model, (str(error) or repr(error)).splitlines()[0].rstrip(".")) from error

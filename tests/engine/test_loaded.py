@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+
+from model_store.registry import Registry
+from service.engine.loaded import KEPT, Loaded
+from service.errors import ModelUnavailable
+from tests.audio.speech import recording
+from tests.engine.stores import cut, linked_store
+from tests.recognition.models import said
+from tests.store import STORE
+
+VARIANTS = ("whisper-tiny.en:int8", "whisper-tiny.en:fp32", "whisper-base:int8", "whisper-base:fp32")
+
+
+def load(loaded: Loaded, registry: Registry, name: str) -> object:
+    model, _, variant = name.partition(":")
+    return loaded.get(registry.get(model, variant))
+
+
+def test_a_variant_is_loaded_once() -> None:
+    registry = Registry(STORE)
+    loaded = Loaded(registry, threads=1)
+    assert loaded.names() == frozenset()
+    assert load(loaded, registry, VARIANTS[0]) is load(loaded, registry, VARIANTS[0])
+    assert loaded.names() == {VARIANTS[0]}
+
+
+def test_the_least_lately_used_is_dropped_and_still_works() -> None:
+    registry = Registry(STORE)
+    loaded = Loaded(registry, threads=1)
+    oldest = loaded.get(registry.get("whisper-tiny.en", "fp32"))
+    for name in (VARIANTS[2], VARIANTS[0]):
+        load(loaded, registry, name)
+    assert len(loaded.names()) == KEPT
+    load(loaded, registry, VARIANTS[2])
+    load(loaded, registry, VARIANTS[3])
+    assert loaded.names() == {VARIANTS[0], VARIANTS[2], VARIANTS[3]}
+    assert "fox" in said(oldest, recording("en/quick_brown_fox"))
+
+
+@pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx", "config.json", "tokenizer.json"])
+@pytest.mark.parametrize("fault", ["missing", "cut", "empty", "text"])
+def test_a_damaged_file_makes_a_variant_unavailable(tmp_path: Path, name: str, fault: str) -> None:
+    store = linked_store(tmp_path, "whisper-tiny.en/int8")
+    path = store / "whisper-tiny.en" / "int8" / name
+    if fault == "cut":
+        cut(path)
+    else:
+        path.unlink()
+    if fault in {"empty", "text"}:
+        path.write_text("" if fault == "empty" else "This is no model.")
+    registry = Registry(store)
+    loaded = Loaded(registry, threads=1)
+    with pytest.raises(ModelUnavailable, match=r"The model 'whisper-tiny\.en:int8' cannot be loaded: .+"):
+        load(loaded, registry, VARIANTS[0])
+    assert loaded.names() == frozenset()
+
+
+def test_graphs_of_another_model_make_a_variant_unavailable(tmp_path: Path) -> None:
+    store = linked_store(tmp_path, "whisper-tiny.en/int8")
+    path = store / "whisper-tiny.en" / "int8" / "decoder.onnx"
+    path.unlink()
+    path.symlink_to(STORE / "whisper-base" / "int8" / "decoder.onnx")
+    registry = Registry(store)
+    with pytest.raises(ModelUnavailable):
+        load(Loaded(registry, threads=1), registry, VARIANTS[0])
+
+
+def test_a_runtime_that_is_not_here_is_named() -> None:
+    registry = Registry(STORE)
+    manifest = registry.get("whisper-tiny.en", "int8").model_copy(update={"runtime": "openvino"})
+    with pytest.raises(ModelUnavailable, match="its runtime openvino is not supported here"):
+        Loaded(registry, threads=1).get(manifest)
