@@ -1,6 +1,5 @@
 """What the tests of speech detection share: the model, recordings, sounds that are no speech."""
 
-import os
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
@@ -11,17 +10,15 @@ import numpy as np
 import soundfile
 import soxr
 
-from model_store.registry import Registry
 from service.audio.types import SAMPLE_RATE, Samples
 from service.audio.vad import SpeechDetector
+from tests.store import folder
 
-STORE = Path(os.environ.get("WREN_STORE", Path(__file__).parents[2] / ".store"))
 SECONDS = 4
 
 
 def model(variant: str) -> Path:
-    registry = Registry(STORE)
-    return registry.path(registry.get("silero-vad", variant)) / "vad.onnx"
+    return folder("silero-vad", variant) / "vad.onnx"
 
 
 @cache

@@ -1,11 +1,8 @@
-import os
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from model_store.registry import Registry
 from service.audio.types import SAMPLE_RATE, Samples
 from service.backends.base import Floats
 from service.backends.onnx import OnnxBackend, OnnxMemory
@@ -14,24 +11,19 @@ from service.recognition.families import load
 from service.recognition.families.base import Family
 from service.recognition.types import Options
 from tests.audio.speech import recording
+from tests.store import folder
 
-STORE = Path(os.environ.get("WREN_STORE", Path(__file__).parents[2] / ".store"))
 MINUTE = 60 * SAMPLE_RATE
-
-
-def folder(variant: str) -> Path:
-    registry = Registry(STORE)
-    return registry.path(registry.get("moonshine-tiny", variant))
 
 
 @cache
 def family() -> Family:
-    return load(folder("fp32"))
+    return load(folder("moonshine-tiny", "fp32"))
 
 
 @cache
 def backend(variant: str) -> OnnxBackend:
-    return OnnxBackend(folder(variant), threads=1)
+    return OnnxBackend(folder("moonshine-tiny", variant), threads=1)
 
 
 @cache
