@@ -108,7 +108,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for the transcripts")
     peer.add_option(parser)
     asked = parser.parse_args()
-    utterances = options.utterances(asked)
+    known = {language for name in asked.models for language in variant(asked.store, name).languages}
+    utterances = [u for u in options.utterances(asked) if u.lang in known]
     results = ours(asked, utterances)
     others, versions = theirs(asked, utterances)
     results |= others

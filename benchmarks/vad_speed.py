@@ -3,20 +3,17 @@
 python -m benchmarks.vad_speed [--data DIR] [--threads N]: each folder of recordings in DIR is a row of table two.
 """
 
-import argparse
-import json
-import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import soundfile
 import soxr
 
+from benchmarks import options, report
 from service.audio.pauses import FRAME, levels
 from service.audio.types import SAMPLE_RATE, Samples, Span, VadOptions
 from service.audio.vad import SpeechDetector
@@ -107,26 +104,21 @@ def kept(detector: SpeechDetector, data: Path) -> Iterator[Kept]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--store", type=Path, default=Path(os.environ.get("WREN_STORE", ".store")))
-    asked = parser.parse_args()
+    asked = options.parser(__doc__).parse_args()
     fast, original = (
         SpeechDetector(asked.store / "silero-vad" / variant / "vad.onnx", threads=asked.threads)
         for variant in ("fp32", "original")
     )
     rows = list(speeds(fast, original))
-    print(" audio s  original ms  network ms  spans ms  windows ms  x real time")
-    for row in rows:
-        times = f"{row.original_ms:11.2f} {row.network_ms:11.2f} {row.spans_ms:9.2f} {row.windows_ms:11.2f}"
-        print(f"{row.audio_s:8} {times} {row.real_time:12.0f}")
+    columns = ["audio s", "original ms", "network ms", "spans ms", "windows ms", "times real time"]
+    report.show("Speech detection and packing", columns, [[*astuple(row), round(row.real_time)] for row in rows])
     shares = list(kept(fast, asked.data)) if asked.data else []
-    for share in shares:
-        print(f"{share.name:<20}{share.files:4} files, {share.without_span} without a span, ", end="")
-        print(f"loud frames kept {share.mean:.4f}, of the worst {share.least:.4f}")
-    record = {"threads": asked.threads, "cores": os.cpu_count(), "onnxruntime": ort.__version__}
-    print(json.dumps(record | {"speed": [asdict(r) for r in rows], "kept": [asdict(s) for s in shares]}))
+    if shares:
+        columns = ["", "files", "without a span", "loud frames kept, %", "of the worst file, %"]
+        cells = [[one.name, one.files, one.without_span, 100 * one.mean, 100 * one.least] for one in shares]
+        report.show("Is any speech lost?", columns, cells)
+    found = {"speed": [asdict(row) for row in rows], "kept": [asdict(share) for share in shares]}
+    report.record("vad_speed", threads=asked.threads, **found)
 
 
 if __name__ == "__main__":
