@@ -70,7 +70,7 @@ def decoder_graph(source: MoonshineSource, arithmetic: Arithmetic) -> onnx.Model
     embedding = arithmetic.embedding(graph, weights["embed_tokens.weight"])
     x = embedding.look_up(tokens)
     mask = graph.op("Unsqueeze", log_weights, graph.integers(1, 2))
-    layer = _DecoderLayer(graph, source, arithmetic.linear, _Lengths(graph, tokens, past), mask)
+    layer = _DecoderLayer(graph, source, arithmetic.step_linear, _Lengths(graph, tokens, past), mask)
     for index in range(source.decoder_layers):
         x = layer.add(x, index)
     x = _norm(graph, graph.op("Gather", x, wanted, axis=1), weights["norm.weight"])

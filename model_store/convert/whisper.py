@@ -76,7 +76,7 @@ def decoder_graph(source: WhisperSource, arithmetic: Arithmetic) -> onnx.ModelPr
     places = graph.op("Gather", graph.constant(weights["embed_positions.weight"]), steps.positions)
     x = graph.op("Add", embedding.look_up(tokens), places)
     mask = graph.op("Unsqueeze", log_weights, graph.integers(1, 2))
-    layer = _DecoderLayer(graph, source, arithmetic.linear, steps, mask)
+    layer = _DecoderLayer(graph, source, arithmetic.step_linear, steps, mask)
     attention = []
     for index in range(source.decoder_layers):
         x, scores = layer.add(x, index)

@@ -17,7 +17,7 @@ def build(source_format: SourceFormat, source: Path, target: Path, *, report: Re
     report("reading the weights")
     model = read(source)
     built = []
-    for arithmetic, parent, recipe in ((FP32, None, "import"), (INT8, "fp32", "int8-dynamic")):
+    for arithmetic, parent, recipe in ((FP32, None, "import"), (INT8, "fp32", "int8")):
         report(f"writing {arithmetic.precision}")
         _write(model, arithmetic, target / arithmetic.precision)
         built.append(Built(arithmetic.precision, arithmetic.precision, "onnxruntime", parent, recipe))

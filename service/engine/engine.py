@@ -7,12 +7,13 @@ windows at a time: between two groups of a long recording, whoever waits gets a 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from model_store.errors import NotInStore
+from model_store.manifest import Manifest
 from model_store.registry import Registry
 from service.audio.decode import decode
 from service.audio.resample import Limits
@@ -21,6 +22,7 @@ from service.audio.vad import SpeechDetector
 from service.audio.windows import windows
 from service.engine.choice import SPEECH_FAMILIES, Choice, choose
 from service.engine.device import read_device
+from service.engine.heap import give_back
 from service.engine.loaded import Loaded
 from service.engine.types import ModelInfo, Request, Served
 from service.errors import ModelUnavailable
@@ -31,6 +33,9 @@ from service.settings import Settings
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+LONG_S = 60.0
+"""Seconds of a recording that leaves enough behind to be worth giving back."""
 
 DETECTOR = ("silero-vad", "fp32", "vad.onnx")
 """Model, variant and file of the speech detector."""
@@ -78,14 +83,16 @@ class LocalEngine:
         await asyncio.to_thread(self._computing.shutdown, wait=True, cancel_futures=True)
 
     def models(self) -> tuple[ModelInfo, ...]:
+        manifests = [manifest for manifest in self._registry.list() if manifest.family in SPEECH_FAMILIES]
+        defaults = {self._among(manifests, model).name for model in {manifest.model for manifest in manifests}}
+        loaded = self._loaded.names()
         return tuple(
             ModelInfo(
                 manifest,
-                "loaded" if manifest.name in self._loaded.names() else "available",
-                default=self._choose(manifest.model).name == manifest.name,
+                "loaded" if manifest.name in loaded else "available",
+                default=manifest.name in defaults,
             )
-            for manifest in self._registry.list()
-            if manifest.family in SPEECH_FAMILIES
+            for manifest in manifests
         )
 
     async def transcribe(self, request: Request) -> Served:
@@ -113,12 +120,17 @@ class LocalEngine:
                 segments.append(segment)
                 yield segment
         clock.rest()
+        if heard.duration_s > LONG_S:
+            heard.windows = ()
+            await _run(self._hearing, give_back)
         text = "".join(segment.text for segment in segments).strip()
         transcript = Transcript(text, tuple(segments), languages, heard.duration_s, request.options.task)
         yield Served(transcript, manifest, heard.stage_ms)
 
     def _choose(self, name: str) -> Choice:
-        manifests = self._registry.list()
+        return self._among(self._registry.list(), name)
+
+    def _among(self, manifests: Sequence[Manifest], name: str) -> Choice:
         return choose(name, manifests, default=self._settings.model, fast_int8=self._device.fast_int8)
 
     def _hear(self, request: Request, recognizer: Recognizer) -> _Heard:

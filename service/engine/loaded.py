@@ -52,6 +52,7 @@ class Loaded:
             recognizer.warmup()
         except Exception as error:
             # onnxruntime's errors have no common class below Exception; whatever it is, the server goes on.
-            raise ModelUnavailable(manifest.name, (str(error) or repr(error)).splitlines()[0]) from error
+            reason = (str(error) or repr(error)).splitlines()[0].replace(f"{folder}/", "")
+            raise ModelUnavailable(manifest.name, reason) from error
         _log.info("loaded %s in %.0f ms", manifest.name, 1e3 * (time.perf_counter() - started))
         return recognizer

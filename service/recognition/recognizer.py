@@ -92,8 +92,8 @@ class _Task:
             self.languages = self._languages(memories[0])
         hypotheses = self._decode(windows, memories, self.options.temperatures[0])
         segments: list[Segment] = []
-        for window, hypothesis in zip(windows, hypotheses, strict=True):
-            segments += self._segments(window, self._checked(window, hypothesis))
+        for window, memory, hypothesis in zip(windows, memories, hypotheses, strict=True):
+            segments += self._segments(window, self._checked(window, memory, hypothesis))
         return Part(tuple(segments), self.languages, self.encode_ms, self.decode_ms)
 
     def _languages(self, memory: Memory) -> tuple[Language, ...]:
@@ -106,16 +106,18 @@ class _Task:
         ranked = [Language(code, float(p)) for code, p in zip(family.languages, found, strict=True) if code in wanted]
         return tuple(sorted(ranked, key=lambda language: -language.probability))
 
-    def _checked(self, window: Window, first: Hypothesis) -> Hypothesis:
+    def _checked(self, window: Window, memory: Memory, first: Hypothesis) -> Hypothesis:
         """The hypothesis if it is believable, else the outcome of the ladder."""
         pieces = self.recognizer.family.tokenizer.pieces
         tried, texts = [first], [b"".join(pieces(first.tokens))]
         reason = doubt(first, texts[0])
         if reason is None:
             return first
-        memory = self._encode(window.samples, full=True)
-        again = (0.0,) if self.options.temperatures[0] == 0 else ()
-        for temperature in (*again, *self.options.temperatures[1:]):
+        temperatures = self.options.temperatures[1:]
+        if self.recognizer.family.pads:
+            memory = self._encode(window.samples, full=True)
+            temperatures = (self.options.temperatures[0], *temperatures)
+        for temperature in temperatures:
             _log.debug("decoding a window again at temperature %.1f: %s", temperature, reason)
             tried += self._decode([window], [memory], temperature)
             texts.append(b"".join(pieces(tried[-1].tokens)))

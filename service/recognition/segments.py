@@ -70,9 +70,10 @@ def _settle(window: Window, starts: list[float], ends: list[float]) -> None:
     """
     for piece in window.pieces:
         seam, onset = piece.window_start / SAMPLE_RATE, (piece.window_start + piece.lead) / SAMPLE_RATE
-        index = min(range(len(starts)), key=lambda word: abs(starts[word] - onset))
-        if abs(starts[index] - onset) > _SNAP_S or onset >= ends[index]:
+        near = [word for word, start in enumerate(starts) if abs(start - onset) <= _SNAP_S and ends[word] > onset]
+        if not near:
             continue
+        index = near[0]
         starts[index] = onset
         if index:
             ends[index - 1] = max(starts[index - 1], min(ends[index - 1], seam))

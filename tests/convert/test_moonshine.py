@@ -132,7 +132,7 @@ def test_huggingface_folder_becomes_two_variants(tmp_path: Path) -> None:
     built = convert("moonshine-huggingface", tmp_path / "source", tmp_path / "target")
     assert [(variant.variant, variant.precision, variant.recipe) for variant in built] == [
         ("fp32", "fp32", "import"),
-        ("int8", "int8", "int8-dynamic"),
+        ("int8", "int8", "int8"),
     ]
     files = {"encoder.onnx", "decoder.onnx", "config.json", "tokenizer.json"}
     for variant in built:

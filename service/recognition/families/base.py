@@ -45,6 +45,8 @@ class Family(Protocol):
     """Codes the model knows; one if it knows one."""
     first_language_token: int | None
     """The token of `languages[0]`, the others follow it; None if there is nothing to detect."""
+    pads: bool
+    """Whether it was trained on padded windows, so that `full` makes a difference."""
     max_window_s: float
     """The longest window it takes."""
     target_window_s: float

@@ -34,6 +34,7 @@ both on one thread: packed to 10 s 5.4 and 5.6 in 22 s, to 20 s 5.4 and 5.9 in 2
 class Moonshine:
     """See `service.recognition.families.base.Family`."""
 
+    pads = False
     max_window_s = float(MAX_WINDOW_S)
     target_window_s = TARGET_WINDOW_S
     position_s: float | None = None

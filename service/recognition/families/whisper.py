@@ -18,10 +18,10 @@ POSITIONS = 1500
 
 POSITION_S = 0.02
 
-TAIL = 50
-"""Positions of silence computed one by one behind the speech: 1 s. Measured: docs/benchmarks.md, "Padding"."""
+TAIL = 100
+"""Positions of silence computed one by one behind the speech: 2 s. Measured: docs/benchmarks.md, "Padding"."""
 
-STRIDE = 32
+STRIDE = 16
 """Behind the tail, one position stands for this many. Measured: the same place."""
 
 TEXT_LIMIT = 224
@@ -31,6 +31,7 @@ TEXT_LIMIT = 224
 class Whisper:
     """See `service.recognition.families.base.Family`."""
 
+    pads = True
     max_window_s = float(MAX_WINDOW_S)
     target_window_s = 9.0
     position_s: float | None = POSITION_S
