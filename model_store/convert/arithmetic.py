@@ -14,7 +14,7 @@ from model_store.convert.graph import FLOAT, Floats, Graph
 from model_store.manifest import Precision
 
 BLOCK = 32
-"""Inputs that share a scale in `linear_int8_blocks`; every width of Whisper and Moonshine is a multiple."""
+"""Inputs that share a scale in `linear_int8_blocks`; the last block is filled up with zeros."""
 
 _ZERO = 128
 _INT8_ACTIVATIONS = 4
@@ -86,7 +86,7 @@ def _blocks(graph: Graph, x: str, weight: str, scale: str, shape: tuple[int, ...
 
 def quantise_blocks(weight: Floats) -> tuple[npt.NDArray[np.uint8], Floats]:
     """[out, blocks, BLOCK] integers around 128 and [out, blocks] scales, as onnxruntime's MatMulNBits takes them."""
-    rows = weight.reshape(len(weight), -1, BLOCK)
+    rows = np.pad(weight, ((0, 0), (0, -weight.shape[1] % BLOCK))).reshape(len(weight), -1, BLOCK)
     scale = (np.abs(rows).max(axis=2) / 127).astype(np.float32)
     scale[scale == 0] = 1
     quantised = np.clip(np.rint(rows / scale[..., None]), -127, 127) + _ZERO
@@ -124,7 +124,8 @@ class EmbeddingInt8:
         integers = graph.op("Cast", graph.op("Gather", self._table, tokens), to=FLOAT)
         scales = graph.op("Unsqueeze", graph.op("Gather", self._scales, tokens), graph.integers(-1))
         values = graph.op("Mul", graph.op("Sub", integers, graph.number(_ZERO)), scales)
-        return graph.op("Reshape", values, graph.integers(0, 0, self._shape[1]))
+        joined = graph.op("Reshape", values, graph.integers(0, 0, -1))
+        return graph.op("Slice", joined, graph.integers(0), graph.integers(self._shape[1]), graph.integers(2))
 
     def logits(self, x: str) -> str:
         return _blocks(self._graph, x, self._table, self._scales, self._shape, None)

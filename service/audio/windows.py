@@ -98,6 +98,24 @@ def _joined(parts: list[Span]) -> Iterator[Span]:
     yield run
 
 
+def halved(window: Window) -> tuple[Window, Window]:
+    """The window in two, cut where it is quietest in its middle third."""
+    third = max(1, len(window.samples) // FRAME // 3)
+    cut = max(1, quietest(levels(window.samples), third, 2 * third) // 2) * STEP
+    return _part(window, 0, cut), _part(window, cut, len(window.samples))
+
+
+def _part(window: Window, start: int, end: int) -> Window:
+    pieces = []
+    for piece in window.pieces:
+        first, last = max(piece.window_start, start), min(piece.window_start + piece.length, end)
+        if first < last:
+            skipped = first - piece.window_start
+            lead = max(0, piece.lead - skipped)
+            pieces.append(Piece(first - start, piece.source_start + skipped, last - first, lead))
+    return Window(window.samples[start:end], tuple(pieces))
+
+
 def start_s(window: Window, time_s: float) -> float:
     """The source time of something that begins at `time_s` of the window: where two pieces meet, it is in the later."""
     sample = _clipped(window, time_s)

@@ -12,6 +12,10 @@ MAX_COMPRESSION_RATIO = 2.4
 MIN_AVG_LOGPROB = -1.0
 MIN_NO_SPEECH_PROB = 0.6
 
+MIN_TOKENS_PER_S = 1.3
+EARLY_S = 5.0
+"""Shorter windows may well hold one word and its pauses."""
+
 
 def compression_ratio(text: bytes) -> float:
     """How well the text compresses: high for text that repeats itself. 1 for no text."""
@@ -35,6 +39,14 @@ def doubt(hypothesis: Hypothesis, text: bytes) -> str | None:
     if hypothesis.avg_logprob < MIN_AVG_LOGPROB:
         return f"its mean log-probability {hypothesis.avg_logprob:.2f} is under {MIN_AVG_LOGPROB}"
     return None
+
+
+def stops_early(hypothesis: Hypothesis, duration_s: float) -> bool:
+    """Whether the text is too short for the speech: a decoder can end in the middle of a window, sure of itself.
+
+    Seen on 40 minutes of reading: one window of 25 s with 0.4 tokens a second; all others had 2.7 or more.
+    """
+    return duration_s >= EARLY_S and len(hypothesis.tokens) < MIN_TOKENS_PER_S * duration_s and not silent(hypothesis)
 
 
 def best(hypotheses: Sequence[Hypothesis], texts: Sequence[bytes]) -> int:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from service.audio.types import SAMPLE_RATE, Samples, Window
+from service.audio.windows import halved
 from service.backends.base import Backend, Memory
 from service.errors import OptionError
 from service.recognition.decoding import Hypothesis, Job, decode, language_probabilities
 from service.recognition.families.base import Family
-from service.recognition.quality import best, doubt, silent
+from service.recognition.quality import best, doubt, silent, stops_early
 from service.recognition.repetition import unlooped
 from service.recognition.segments import sentence_segments, whole_segment
 from service.recognition.types import Language, Options, Segment, Token
@@ -93,8 +94,21 @@ class _Task:
         hypotheses = self._decode(windows, memories, self.options.temperatures[0])
         segments: list[Segment] = []
         for window, memory, hypothesis in zip(windows, memories, hypotheses, strict=True):
-            segments += self._segments(window, self._checked(window, memory, hypothesis))
+            segments += self._whole(window, self._checked(window, memory, hypothesis))
         return Part(tuple(segments), self.languages, self.encode_ms, self.decode_ms)
+
+    def _whole(self, window: Window, hypothesis: Hypothesis) -> tuple[Segment, ...]:
+        """The window's segments; those of its halves where the decoder stopped early and they say more."""
+        if not stops_early(hypothesis, window.duration_s):
+            return self._segments(window, hypothesis)
+        parts = halved(window)
+        memories = [self._encode(part.samples, full=False) for part in parts]
+        found = self._decode(parts, memories, self.options.temperatures[0])
+        again = [self._checked(*one) for one in zip(parts, memories, found, strict=True)]
+        _log.debug("decoding a window in halves: %d tokens in %.1f s", len(hypothesis.tokens), window.duration_s)
+        if sum(len(half.tokens) for half in again) <= len(hypothesis.tokens):
+            return self._segments(window, hypothesis)
+        return tuple(segment for one in zip(parts, again, strict=True) for segment in self._segments(*one))
 
     def _languages(self, memory: Memory) -> tuple[Language, ...]:
         family, options = self.recognizer.family, self.options

@@ -5,7 +5,7 @@ import pytest
 
 from service.audio.pauses import FRAME, STEP
 from service.audio.types import SAMPLE_RATE, Piece, Samples, Span, Window
-from service.audio.windows import end_s, packed, start_s, windows
+from service.audio.windows import end_s, halved, packed, start_s, windows
 
 LENGTH = 120 * SAMPLE_RATE
 
@@ -157,3 +157,17 @@ def test_source_times_never_go_back_and_words_keep_their_order() -> None:
         assert starts == sorted(starts)
         assert ends == sorted(ends)
         assert all(start_s(window, a) <= end_s(window, b) for a, b in pairwise(times) if b - a > 1e-4)
+
+
+def test_a_window_is_halved_where_it_is_quiet_and_keeps_its_map() -> None:
+    samples = np.ones(20 * SAMPLE_RATE, np.float32)
+    samples[round(8.3 * SAMPLE_RATE) : round(8.8 * SAMPLE_RATE)] = 0
+    (window,) = windows(
+        samples, (Span(SAMPLE_RATE, 6 * SAMPLE_RATE, lead=800), Span(8 * SAMPLE_RATE, 12 * SAMPLE_RATE))
+    )
+    left, right = halved(window)
+    assert len(left.samples) + len(right.samples) == len(window.samples)
+    assert (start_s(left, 0), start_s(left, 5.5)) == (1, 8.5)
+    assert 8.3 < end_s(left, left.duration_s) == start_s(right, 0) < 8.8
+    assert end_s(right, right.duration_s) == 12
+    assert [piece.lead for piece in (*left.pieces, *right.pieces)] == [800, 0, 0]
