@@ -29,7 +29,7 @@ Convert = Callable[[SourceFormat, Path, Path, Say], tuple[Built, ...]]
 FORMATS: dict[Family, tuple[tuple[str, SourceFormat], ...]] = {
     "whisper": (("model.bin", "whisper-ctranslate2"), ("model.safetensors", "whisper-huggingface")),
     "moonshine": (("encoder_model.ort", "moonshine-ort"), ("model.safetensors", "moonshine-huggingface")),
-    "silero-vad": (("silero_vad.onnx", "silero-onnx"), ("silero_vad_16k_sequence.onnx", "silero-onnx")),
+    "silero-vad": (("silero_vad_16k_sequence.onnx", "silero-onnx"),),
 }
 """By which file a folder that a user hands over tells its format."""
 
