@@ -3,8 +3,8 @@
 # (mirror, constraints, PIP_*) apply.
 
 PYTHON ?= python3
-HOST ?= 127.0.0.1
-PORT ?= 8000
+HOST ?= $(or $(WREN_HOST),127.0.0.1)
+PORT ?= $(or $(WREN_PORT),8000)
 MODELS ?= whisper-tiny.en moonshine-tiny silero-vad
 TEST_MODELS ?= $(MODELS) whisper-base
 TESTS ?=

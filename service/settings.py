@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     )
     max_upload_mib: float = Field(default=512, gt=0, description="Largest request body, in MiB.")
     max_duration_s: float = Field(default=4 * 3600, gt=0, description="Longest recording, in seconds.")
+    max_waiting_s: float = Field(
+        default=4 * 3600, gt=0, description="Seconds of audio in work beyond which more is refused with 429."
+    )
     spool_mib: float = Field(default=32, ge=0, description="An upload over this, in MiB, goes to a temporary file.")
     keep_alive_s: float = Field(
         default=5, gt=0, description="Seconds of silence after which an event stream sends a comment."

@@ -77,6 +77,18 @@ def test_upload_that_outgrows_memory_is_transcribed_from_disk(server: LiveServer
     assert "fox" in ask(server, padded).json()["text"].lower()
 
 
+@pytest.mark.parametrize("model", ["whisper-tiny.en", "moonshine-tiny"])
+def test_no_segment_spans_a_silence_and_the_stages_are_the_whole(server: LiveServer, model: str) -> None:
+    samples, rate = soundfile.read(FOX, dtype="float32")
+    gaps = wav(np.concatenate([samples, np.zeros(20 * rate, np.float32), samples]), rate=rate)
+    reply = ask(server, gaps, model=model, response_format="verbose_json")
+    first, second = reply.json()["segments"]
+    assert first["end"] < len(samples) / rate + 0.1
+    assert second["start"] > len(samples) / rate + 19.9
+    stages = dict(stage.strip().split(";dur=") for stage in reply.headers["server-timing"].split(","))
+    assert sum(map(float, stages.values())) - 2 * float(stages["total"]) == pytest.approx(0, abs=25)
+
+
 def test_headerless_audio_is_read_as_the_fields_say(server: LiveServer) -> None:
     samples, rate = soundfile.read(FOX, dtype="float32")
     fields = {"encoding": "linear16", "sample_rate": str(rate)}

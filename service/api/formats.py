@@ -55,8 +55,14 @@ class JsonBody(BaseModel):
     usage: DurationUsage
 
 
+class ProbableLanguage(DetectedLanguage):
+    """A language the recording may be in."""
+
+    probability: float
+
+
 class SegmentBody(BaseModel):
-    """A segment of `verbose_json`. `seek` is its start in hundredths of a second."""
+    """A segment of `verbose_json`. `seek` is its start in hundredths of a second; `confidence` is ours."""
 
     id: int
     seek: int
@@ -68,18 +74,20 @@ class SegmentBody(BaseModel):
     avg_logprob: float
     compression_ratio: float
     no_speech_prob: float
+    confidence: float
 
 
 class WordBody(BaseModel):
-    """A word of `verbose_json`."""
+    """A word of `verbose_json`; `confidence` is ours."""
 
     word: str
     start: float
     end: float
+    confidence: float
 
 
 class VerboseBody(BaseModel):
-    """`verbose_json`. `language` is the full English name."""
+    """`verbose_json`. `language` is the full English name; `languages`, the most probable first, is ours."""
 
     task: str
     language: str
@@ -87,7 +95,11 @@ class VerboseBody(BaseModel):
     text: str
     segments: list[SegmentBody]
     words: list[WordBody] | None = None
+    languages: list[ProbableLanguage]
     usage: DurationUsage
+
+
+LANGUAGES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +144,10 @@ def verbose_body(transcript: Transcript, *, words: bool) -> VerboseBody:
         text=transcript.text,
         segments=[_segment(number, segment) for number, segment in enumerate(transcript.segments)],
         words=[_word(word) for segment in transcript.segments for word in segment.words] if words else None,
+        languages=[
+            ProbableLanguage(code=language.code, probability=round(language.probability, 4))
+            for language in transcript.languages[:LANGUAGES_SHOWN]
+        ],
         usage=_usage(transcript),
     )
 
@@ -177,8 +193,14 @@ def _segment(number: int, segment: Segment) -> SegmentBody:
         avg_logprob=segment.avg_logprob,
         compression_ratio=segment.compression_ratio,
         no_speech_prob=segment.no_speech_prob,
+        confidence=round(segment.confidence, 4),
     )
 
 
 def _word(word: Word) -> WordBody:
-    return WordBody(word=word.text.strip(), start=round(word.start_s, 3), end=round(word.end_s, 3))
+    return WordBody(
+        word=word.text.strip(),
+        start=round(word.start_s, 3),
+        end=round(word.end_s, 3),
+        confidence=round(word.confidence, 4),
+    )

@@ -17,6 +17,9 @@ from service.recognition import languages
 from service.recognition.types import FALLBACK_TEMPERATURES, Options, Task
 
 ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt", "diarized_json"]
+TIMED_FORMATS: frozenset[ResponseFormat] = frozenset({"srt", "vtt", "verbose_json"})
+"""Formats that show when segments were said."""
+
 
 MAX_CHANNELS = 64
 MAX_SAMPLE_RATE = 768_000
@@ -168,7 +171,7 @@ class TranscriptionForm(BaseModel):
             prompt=self.prompt,
             hotwords=self.keywords + self.hotwords,
             temperatures=(self.temperature,) if self.temperature > 0 else FALLBACK_TEMPERATURES,
-            word_times=self.wants_words,
+            word_times=self.wants_words or self.response_format in TIMED_FORMATS,
         )
 
     def vad(self) -> VadOptions:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.audio.pauses import FRAME, RANGE, STEP, Levels
-from service.audio.types import Span
+from service.audio.types import SAMPLE_RATE, Samples, Span
 
 SLOPE = 8
 """Frames on both sides of a point whose levels are compared."""
@@ -20,6 +20,9 @@ LOUD_PERCENTILE = 90
 
 BREATH = 50
 """Frames before the speech in which the beginning of its sound is looked for."""
+
+LOUDEST_IN = SAMPLE_RATE // 2
+"""Samples in which the loudest is looked for."""
 
 SILENCE = 1e-8
 """Mean power below which there is no sound at all: 80 dB under full scale, what is left of zeros after MP3 or Opus."""
@@ -63,6 +66,23 @@ def _led(span: Span, level: Levels, *, free: int) -> Span:
     steps = min(-(-max(0, span.start - sound) // STEP), max(0, span.start - free) // STEP)
     start = span.start - steps * STEP
     return Span(start, span.end, lead=max(0, sound - start))
+
+
+def anchored(spans: tuple[Span, ...], samples: Samples) -> tuple[Span, ...]:
+    """Spans that begin whole positions of 20 ms before the loudest sample of their first half second of speech.
+
+    So an encoder sees the same speech at the same place within a position, wherever in a recording it lies.
+    """
+    found = []
+    free = 0
+    for span in spans:
+        speech = span.start + span.lead
+        loudest = speech + int(np.abs(samples[speech : min(span.end, speech + LOUDEST_IN)]).argmax())
+        over = (span.start - loudest) % STEP
+        start = span.start - over if span.start - over >= free else span.start - over + STEP
+        found.append(Span(start, span.end, lead=max(0, speech - start)) if start < span.end else span)
+        free = span.end
+    return tuple(found)
 
 
 def _floor(spans: tuple[Span, ...], level: Levels) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from service.audio.edges import led, settled
+from service.audio.edges import anchored, led, settled
 from service.audio.pauses import FRAME, STEP, Levels, levels, rests
 from service.audio.types import SAMPLE_RATE, Samples, Span, VadOptions
 
@@ -63,7 +63,8 @@ class SpeechDetector:
         level = levels(samples)
         found = speech_spans(self.probabilities(samples, level), len(samples), options)
         padding = _frames(options.prefix_padding_ms) * FRAME
-        return led(padded(settled(found, level), len(samples), padding=padding), level)
+        spans = led(padded(settled(found, level), len(samples), padding=padding), level)
+        return anchored(spans, samples)
 
     def probabilities(self, samples: Samples, level: Levels) -> Probabilities:
         """How likely each 10 ms are speech: the answer for the chunk that holds them."""

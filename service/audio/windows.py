@@ -5,6 +5,7 @@ window holds. So a decision rests on how much speech there is, never on how long
 into a pause changes the map alone. The samples of a window are the source's own; nothing is synthesised.
 """
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +17,12 @@ from service.audio.types import MAX_WINDOW_S, SAMPLE_RATE, Piece, Samples, Span,
 
 
 def windows(
-    samples: Samples, spans: tuple[Span, ...], *, target_s: float = MAX_WINDOW_S, max_s: float = MAX_WINDOW_S
+    samples: Samples,
+    spans: tuple[Span, ...],
+    *,
+    target_s: float = MAX_WINDOW_S,
+    max_s: float = MAX_WINDOW_S,
+    max_gap_s: float = math.inf,
 ) -> tuple[Window, ...]:
     """Pack spans into windows, cut at the pauses between them.
 
@@ -25,11 +31,27 @@ def windows(
         spans: speech with its padding, in order and not overlapping.
         target_s: a window ends at a pause before this, if it holds a pause.
         max_s: the most a window holds. A span that is longer is cut where it is quietest in the last third.
+        max_gap_s: a longer silence is never within a window: for models that cannot tell times within one.
     """
     target, limit = _steps(min(target_s, max_s)), _steps(max_s)
     parts = [part for span in spans for part in _divided(samples, span, limit)]
-    lengths = [_stepped(part.length) for part in parts]
-    return tuple(_window(samples, parts[first:last]) for first, last in packed(lengths, target))
+    return tuple(
+        _window(samples, run[first:last])
+        for run in _runs(parts, max_gap_s)
+        for first, last in packed([_stepped(part.length) for part in run], target)
+    )
+
+
+def _runs(parts: list[Span], max_gap_s: float) -> Iterator[list[Span]]:
+    """The parts in runs without a longer gap."""
+    run: list[Span] = []
+    for part in parts:
+        if run and part.start - run[-1].end > max_gap_s * SAMPLE_RATE:
+            yield run
+            run = []
+        run.append(part)
+    if run:
+        yield run
 
 
 def _steps(duration_s: float) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.options import StoreOption, complain, fail, read_settings
+from service.cli.options import StoreOption, complain, fail, get, read_settings
 
 if TYPE_CHECKING:
     from model_store.catalog import Catalog, Kind
@@ -117,8 +117,8 @@ def verify(
     for problem in problems:
         complain(str(problem))
     if problems:
-        damaged = " ".join(sorted({problem.model for problem in problems}))
-        fail(f"The store {registry.root} is damaged. Fetch anew: wren models pull --force {damaged}")
+        damaged = tuple(sorted({problem.model for problem in problems}))
+        fail(f"The store {registry.root} is damaged. {get(damaged, registry.root)} --force")
 
 
 @app.command()

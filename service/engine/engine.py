@@ -6,9 +6,11 @@ windows at a time: between two groups of a long recording, whoever waits gets a 
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -25,14 +27,17 @@ from service.engine.device import read_device
 from service.engine.heap import give_back
 from service.engine.loaded import Loaded
 from service.engine.types import ModelInfo, Request, Served
-from service.errors import ModelUnavailable
-from service.recognition.recognizer import Part, Recognizer
+from service.errors import ModelUnavailable, Overloaded
+from service.recognition.recognizer import Part, Recognizer, group_count
 from service.recognition.types import Language, Segment, Transcript
 from service.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+MAX_GAP_S = 1.0
+"""Seconds of silence that a segment without word times may span."""
 
 LONG_S = 60.0
 """Seconds of a recording that leaves enough behind to be worth giving back."""
@@ -62,6 +67,8 @@ class LocalEngine:
         self._hearing = ThreadPoolExecutor(self._device.cores, thread_name_prefix="wren-audio")
         self._computing = ThreadPoolExecutor(1, thread_name_prefix="wren-compute")
         self._detector: SpeechDetector | None = None
+        self._waiting_s = 0.0
+        self._speed = 10.0  # seconds of audio a second, until a recording has shown it
 
     async def start(self) -> None:
         """Load the speech detector and the default variant, and warm both up; a second call does nothing.
@@ -106,26 +113,50 @@ class LocalEngine:
 
     async def stream(self, request: Request) -> AsyncGenerator[Segment | Served, None]:
         manifest = self._choose(request.model).manifest
-        recognizer = await self._compute(lambda: self._loaded.get(manifest))
+        clock = _Clock()
+        recognizer = await self._recognizer(manifest)
         heard = await _run(self._hearing, lambda: self._hear(request, recognizer))
-        parts = recognizer.recognize(heard.windows, request.options)
-        segments: list[Segment] = []
-        spoken = request.options.language or recognizer.family.languages[0]
-        languages: tuple[Language, ...] = (Language(spoken, 1.0 if request.options.language else 0.0),)
-        clock = _Clock(heard.stage_ms)
-        while (part := await self._compute(lambda: next(parts, None))) is not None:
-            languages = part.languages
-            clock.add(part)
-            for segment in part.segments:
-                segments.append(segment)
-                yield segment
-        clock.rest()
+        with self._admitted(heard.duration_s):
+            parts = recognizer.recognize(heard.windows, request.options)
+            segments: list[Segment] = []
+            spoken = request.options.language or recognizer.family.languages[0]
+            languages: tuple[Language, ...] = (Language(spoken, 1.0 if request.options.language else 0.0),)
+            for _ in range(group_count(heard.windows)):
+                part = await self._compute(lambda: next(parts))
+                languages = part.languages
+                clock.add(part)
+                for segment in part.segments:
+                    segments.append(segment)
+                    yield segment
+        stage_ms = clock.stages(heard.stage_ms)
         if heard.duration_s > LONG_S:
             heard.windows = ()
             await _run(self._hearing, give_back)
         text = "".join(segment.text for segment in segments).strip()
         transcript = Transcript(text, tuple(segments), languages, heard.duration_s, request.options.task)
-        yield Served(transcript, manifest, heard.stage_ms)
+        yield Served(transcript, manifest, stage_ms)
+
+    @contextmanager
+    def _admitted(self, duration_s: float) -> Iterator[None]:
+        """Count the audio in work; a recording alone is always let in.
+
+        Raises:
+            Overloaded: with it there would be too much.
+        """
+        if self._waiting_s and self._waiting_s + duration_s > self._settings.max_waiting_s:
+            raise Overloaded(retry_after_s=self._waiting_s / self._speed)
+        started = time.perf_counter()
+        self._waiting_s += duration_s
+        try:
+            yield
+        finally:
+            self._waiting_s -= duration_s
+            self._speed = max(1.0, duration_s / (time.perf_counter() - started))
+
+    async def _recognizer(self, manifest: Manifest) -> Recognizer:
+        """What is in memory is there at once; loading takes its turn."""
+        found = self._loaded.find(manifest)
+        return found if found is not None else await self._compute(lambda: self._loaded.get(manifest))
 
     def _choose(self, name: str) -> Choice:
         return self._among(self._registry.list(), name)
@@ -142,7 +173,13 @@ class LocalEngine:
         decoded_at = time.perf_counter()
         spans = self._detector.spans(decoded.samples, request.vad)
         family = recognizer.family
-        cut = windows(decoded.samples, spans, target_s=family.target_window_s, max_s=family.max_window_s)
+        cut = windows(
+            decoded.samples,
+            spans,
+            target_s=family.target_window_s,
+            max_s=family.max_window_s,
+            max_gap_s=math.inf if family.position_s else MAX_GAP_S,
+        )
         done_at = time.perf_counter()
         stages = {"decode": 1e3 * (decoded_at - started), "vad": 1e3 * (done_at - decoded_at)}
         return _Heard(cut, decoded.duration_s, stages)
@@ -157,19 +194,21 @@ async def _run(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
 
 
 class _Clock:
-    """Adds the stages of recognition to a request's: what was neither encoding nor decoding was waiting."""
+    """The stages of a request, in order; what was none of them was waiting."""
 
-    def __init__(self, stage_ms: dict[str, float]) -> None:
-        self._stage_ms, self._started = stage_ms, time.perf_counter()
-        stage_ms |= {"queue": 0.0, "encode": 0.0, "decode_text": 0.0}
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._encode_ms = self._decode_ms = 0.0
 
     def add(self, part: Part) -> None:
-        self._stage_ms["encode"] += part.encode_ms
-        self._stage_ms["decode_text"] += part.decode_ms
+        self._encode_ms += part.encode_ms
+        self._decode_ms += part.decode_ms
 
-    def rest(self) -> None:
+    def stages(self, heard_ms: dict[str, float]) -> dict[str, float]:
         spent = 1e3 * (time.perf_counter() - self._started)
-        self._stage_ms["queue"] = max(0.0, spent - self._stage_ms["encode"] - self._stage_ms["decode_text"])
+        known = sum(heard_ms.values()) + self._encode_ms + self._decode_ms
+        waited = {"queue": max(0.0, spent - known)}
+        return heard_ms | waited | {"encode": self._encode_ms, "decode_text": self._decode_ms}
 
 
 def _detector(registry: Registry) -> SpeechDetector:

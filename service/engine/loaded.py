@@ -1,4 +1,4 @@
-"""Variants in memory: loaded when first asked for, the least lately used dropped. For the compute thread alone."""
+"""Variants in memory: loaded when first asked for, the least lately used dropped. Loading is for one thread."""
 
 import logging
 import time
@@ -26,6 +26,10 @@ class Loaded:
 
     def names(self) -> frozenset[str]:
         return frozenset(self._recognizers)
+
+    def find(self, manifest: Manifest) -> Recognizer | None:
+        """The recogniser if it is in memory; at once, and from any thread."""
+        return self._recognizers.get(manifest.name)
 
     def get(self, manifest: Manifest) -> Recognizer:
         """The recogniser for a variant, loaded and warmed up if it is not there.

@@ -29,6 +29,11 @@ GROUP = 8
 """Windows of one request that are decoded together."""
 
 
+def group_count(windows: Sequence[Window]) -> int:
+    """How many parts these windows make."""
+    return -(-len(windows) // GROUP)
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """What a group of windows became. `languages` is what the whole request is in, most probable first."""
@@ -55,7 +60,7 @@ class Recognizer:
         """
         self._check(options)
         task = _Task(self, options)
-        return (task.part(windows[first : first + GROUP]) for first in range(0, len(windows), GROUP))
+        return (task.part(windows[index * GROUP : (index + 1) * GROUP]) for index in range(group_count(windows)))
 
     def warmup(self) -> None:
         """Run everything once on a second of silence, so that the first request is as fast as the next."""

@@ -15,7 +15,7 @@ from service.recognition.words import word_lengths
 
 _SENTENCE_ENDS = frozenset(".?!。？！…")
 _SNAP_S = 0.4
-"""How far from the onset of speech a word is still taken to begin there."""
+"""How far from the silence before an onset a word is still taken to begin there."""
 
 _PAUSE_S = 1.0
 """A silence between words that ends a segment even without a full stop."""
@@ -25,7 +25,8 @@ def whole_segment(window: Window, hypothesis: Hypothesis, tokens: Sequence[Token
     """The window as one segment, without words; nothing if it has no text."""
     if not text_of([token.piece for token in tokens]).strip():
         return ()
-    return (_segment(hypothesis, tokens, start_s(window, 0), end_s(window, window.duration_s), ()),)
+    begins = start_s(window, window.pieces[0].lead / SAMPLE_RATE)
+    return (_segment(hypothesis, tokens, begins, end_s(window, window.duration_s), ()),)
 
 
 def sentence_segments(
@@ -53,6 +54,7 @@ def _words(
     starts = [float(entries[place]) for place in places[:-1]]
     ends = [float(entries[min(place, len(entries) - 1)]) for place in places[1:]]
     _settle(window, starts, ends)
+    _spread(starts, ends)
     words = []
     for place, length, begins, stops in zip(places, lengths, starts, ends, strict=False):
         ours = tokens[place : place + length]
@@ -70,13 +72,27 @@ def _settle(window: Window, starts: list[float], ends: list[float]) -> None:
     """
     for piece in window.pieces:
         seam, onset = piece.window_start / SAMPLE_RATE, (piece.window_start + piece.lead) / SAMPLE_RATE
-        near = [word for word, start in enumerate(starts) if abs(start - onset) <= _SNAP_S and ends[word] > onset]
+        earliest, latest = seam - _SNAP_S, onset + _SNAP_S
+        near = [word for word, start in enumerate(starts) if earliest <= start <= latest and ends[word] > onset]
         if not near:
             continue
         index = near[0]
         starts[index] = onset
         if index:
             ends[index - 1] = max(starts[index - 1], min(ends[index - 1], seam))
+
+
+def _spread(starts: list[float], ends: list[float]) -> None:
+    """Share the time of words that begin together equally: attention may give one of them no position of its own."""
+    first = 0
+    for last in range(len(starts)):
+        if last + 1 < len(starts) and starts[last + 1] <= starts[first]:
+            continue
+        begin, step = starts[first], (ends[last] - starts[first]) / (last + 1 - first)
+        for index in range(first, last):
+            ends[index] = begin + step * (index + 1 - first)
+            starts[index + 1] = ends[index]
+        first = last + 1
 
 
 def _sentences(words: Sequence[Word]) -> Iterator[tuple[int, int]]:

@@ -51,13 +51,15 @@ def test_verbose_json_has_every_field_of_the_protocol() -> None:
         "avg_logprob": FOX.segments[1].avg_logprob,
         "compression_ratio": 1.1,
         "no_speech_prob": 0.01,
+        "confidence": 0.8,
     }
+    assert body["languages"] == [{"code": "en", "probability": FOX.languages[0].probability}]
 
 
 def test_words_come_when_asked_for_without_their_space() -> None:
     words = json.loads(render(FOX, "verbose_json", words=True).content)["words"]
     assert [word["word"] for word in words] == FOX.text.split()
-    assert words[0] == {"word": "The", "start": 0.0, "end": 0.664}
+    assert words[0] == {"word": "The", "start": 0.0, "end": 0.664, "confidence": 0.8}
 
 
 def test_translation_is_english_whatever_was_spoken() -> None:

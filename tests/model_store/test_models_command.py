@@ -81,7 +81,7 @@ def test_verify_names_the_damaged_file_and_fails(registry: Registry, tmp_path: P
     assert done.exit_code == 1
     assert done.stdout.splitlines() == ["other:fp32: 1 files as they should be"]
     assert str(damaged) in done.stderr
-    assert "wren models pull --force tiny" in done.stderr
+    assert f"wren models pull tiny --store {registry.root} --force" in done.stderr
     assert wren(registry, "verify", "other").exit_code == 0
 
 
