@@ -52,6 +52,7 @@ class SpeechDetector:
         options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False
         options.enable_mem_pattern = False
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # leave the cores to what comes next
         self._session = ort.InferenceSession(str(model_path), options, providers=["CPUExecutionProvider"])
 
     def spans(self, samples: Samples, options: VadOptions) -> tuple[Span, ...]:
