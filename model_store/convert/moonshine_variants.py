@@ -1,33 +1,15 @@
-"""A Moonshine folder in; the base variant fp32 and the variant int8 out, graphs, configuration and tokenizer each."""
+"""A Moonshine folder in; the base variant fp32 and the variant int8 out."""
 
-import shutil
 from pathlib import Path
 
-import onnx
-
-from model_store.config import FILE_NAME as CONFIG_FILE
 from model_store.convert import Built, Report, SourceFormat
-from model_store.convert.arithmetic import FP32, INT8, Arithmetic
 from model_store.convert.moonshine import decoder_graph, encoder_graph
-from model_store.convert.moonshine_source import MoonshineSource, read_huggingface, read_ort
+from model_store.convert.moonshine_source import read_huggingface, read_ort
+from model_store.convert.variants import write_variants
 
 
 def build(source_format: SourceFormat, source: Path, target: Path, *, report: Report) -> tuple[Built, ...]:
     """See `model_store.convert.convert`. What was quantised at its source is dequantised for the base variant."""
     read, imported = (read_ort, "dequantised") if source_format == "moonshine-ort" else (read_huggingface, "import")
     report("reading the weights")
-    model = read(source)
-    built = []
-    for arithmetic, parent, recipe in ((FP32, None, imported), (INT8, "fp32", "int8")):
-        report(f"writing {arithmetic.precision}")
-        _write(model, arithmetic, target / arithmetic.precision)
-        built.append(Built(arithmetic.precision, arithmetic.precision, "onnxruntime", parent, recipe))
-    return tuple(built)
-
-
-def _write(model: MoonshineSource, arithmetic: Arithmetic, folder: Path) -> None:
-    folder.mkdir(parents=True)
-    onnx.save(encoder_graph(model, arithmetic), folder / "encoder.onnx")
-    onnx.save(decoder_graph(model, arithmetic), folder / "decoder.onnx")
-    (folder / CONFIG_FILE).write_text(model.config.model_dump_json(indent=1))
-    shutil.copyfile(model.tokenizer, folder / "tokenizer.json")
+    return write_variants(read(source), encoder_graph, decoder_graph, target, imported=imported, report=report)

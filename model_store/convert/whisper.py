@@ -9,13 +9,12 @@ Two things differ from the original (Radford et al., 2022; openai/whisper, `mode
 * The encoder also projects the keys and values that the decoder's cross-attention reads, once.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import onnx
 
 from model_store.convert.arithmetic import Arithmetic, Linear
-from model_store.convert.graph import FLOAT, INT32, INT64, Floats, Graph, Shape
+from model_store.convert.graph import FLOAT, INT32, INT64, Graph, Shape
+from model_store.convert.weights import Weights
 from model_store.convert.whisper_source import WhisperSource
 
 _EPSILON = 1e-5
@@ -23,23 +22,10 @@ _EXTRA = 8
 """Dimensions added to a head for the log-weight: one would do, eight keep the rows aligned."""
 
 
-class _Weights:
-    """The weights below a prefix."""
-
-    def __init__(self, weights: Mapping[str, Floats], prefix: str) -> None:
-        self._weights, self._prefix = weights, prefix
-
-    def __getitem__(self, name: str) -> Floats:
-        return self._weights[f"{self._prefix}.{name}"]
-
-    def below(self, prefix: str) -> "_Weights":
-        return _Weights(self._weights, f"{self._prefix}.{prefix}")
-
-
 def encoder_graph(source: WhisperSource, arithmetic: Arithmetic) -> onnx.ModelProto:
     """Features [B, bins, F], frames [B, T], positions [B, T], log_weights [B, T] -> cross_k_i, cross_v_i."""
     graph, heads, width, linear = Graph("encoder"), source.heads, source.width, arithmetic.linear
-    weights = _Weights(source.weights, "encoder")
+    weights = Weights(source.weights, "encoder")
     x = graph.input("features", FLOAT, ["B", source.config.mel_bins, "F"])
     frames = graph.input("frames", INT64, ["B", "T"])
     positions = graph.input("positions", INT64, ["B", "T"])
@@ -56,7 +42,7 @@ def encoder_graph(source: WhisperSource, arithmetic: Arithmetic) -> onnx.ModelPr
         x = _encoder_layer(graph, x, weights.below(f"layers.{index}"), linear, widen)
     x = _norm(graph, x, weights, "layer_norm")
     for index in range(source.decoder_layers):
-        _cross_memory(graph, x, _Weights(source.weights, f"decoder.layers.{index}.encoder_attn"), linear, index, heads)
+        _cross_memory(graph, x, Weights(source.weights, f"decoder.layers.{index}.encoder_attn"), linear, index, heads)
     return graph.model()
 
 
@@ -66,7 +52,7 @@ def decoder_graph(source: WhisperSource, arithmetic: Arithmetic) -> onnx.ModelPr
     The caches self_k_i and self_v_i [B, heads, positions, head size] are bound to the same memory as their outputs, so
     that a step writes its own tokens and copies nothing. `wanted` [W] are the token indices whose logits are given.
     """
-    graph, weights, config = Graph("decoder"), _Weights(source.weights, "decoder"), source.config
+    graph, weights, config = Graph("decoder"), Weights(source.weights, "decoder"), source.config
     tokens = graph.input("tokens", INT64, ["B", "S"])
     past = graph.input("past", INT64, ["B"])
     wanted = graph.input("wanted", INT64, ["W"])
@@ -123,7 +109,7 @@ class _Widening:
         return graph.op("Reshape", joined, graph.integers(0, 0, self.heads * (self.head_size + _EXTRA)))
 
 
-def _encoder_layer(graph: Graph, x: str, weights: _Weights, linear: Linear, widen: _Widening) -> str:
+def _encoder_layer(graph: Graph, x: str, weights: Weights, linear: Linear, widen: _Widening) -> str:
     attention = weights.below("self_attn")
     h = _norm(graph, x, weights, "self_attn_layer_norm")
     h = widen.attend(
@@ -135,7 +121,7 @@ def _encoder_layer(graph: Graph, x: str, weights: _Weights, linear: Linear, wide
     return _feed_forward(graph, x, weights, linear)
 
 
-def _cross_memory(graph: Graph, x: str, weights: _Weights, linear: Linear, index: int, heads: int) -> None:
+def _cross_memory(graph: Graph, x: str, weights: Weights, linear: Linear, index: int, heads: int) -> None:
     """Keys as [B, heads, size, T], so that a step's product runs along T; values as [B, heads, T, size]."""
     size = len(weights["k_proj.weight"]) // heads
     keys = _heads(graph, linear(graph, x, weights["k_proj.weight"], None), heads, size, perm=[0, 2, 3, 1])
@@ -164,7 +150,7 @@ class _DecoderLayer:
     def add(self, x: str, index: int) -> tuple[str, str]:
         """The layer's output and its cross-attention, softmaxed, [B, heads, S, T]."""
         graph = self.graph
-        weights = _Weights(self.source.weights, f"decoder.layers.{index}")
+        weights = Weights(self.source.weights, f"decoder.layers.{index}")
         h = self._self_attention(_norm(graph, x, weights, "self_attn_layer_norm"), weights.below("self_attn"), index)
         x = graph.op("Add", x, h)
         cross = weights.below("encoder_attn")
@@ -172,7 +158,7 @@ class _DecoderLayer:
         x = graph.op("Add", x, h)
         return _feed_forward(graph, x, weights, self.linear), scores
 
-    def _self_attention(self, x: str, weights: _Weights, index: int) -> str:
+    def _self_attention(self, x: str, weights: Weights, index: int) -> str:
         graph = self.graph
         shape: Shape = ["B", self.heads, self.source.config.max_positions, self.size]
         caches = [graph.input(f"self_{kind}_{index}", FLOAT, shape) for kind in "kv"]
@@ -199,7 +185,7 @@ class _DecoderLayer:
             graph.output(name, name, FLOAT, shape)
         return self.linear(graph, attended, weights["out_proj.weight"], weights["out_proj.bias"])
 
-    def _cross_attention(self, x: str, weights: _Weights, index: int) -> tuple[str, str]:
+    def _cross_attention(self, x: str, weights: Weights, index: int) -> tuple[str, str]:
         graph, heads, size = self.graph, self.heads, self.size
         keys = graph.input(f"cross_k_{index}", FLOAT, ["B", heads, size, "T"])
         values = graph.input(f"cross_v_{index}", FLOAT, ["B", heads, "T", size])
@@ -218,12 +204,12 @@ def _heads(graph: Graph, x: str, heads: int, size: int, perm: list[int] | None =
     return graph.op("Transpose", split, perm=perm or [0, 2, 1, 3])
 
 
-def _norm(graph: Graph, x: str, weights: _Weights, name: str) -> str:
+def _norm(graph: Graph, x: str, weights: Weights, name: str) -> str:
     scale, bias = graph.constant(weights[f"{name}.weight"]), graph.constant(weights[f"{name}.bias"])
     return graph.op("LayerNormalization", x, scale, bias, axis=-1, epsilon=_EPSILON)
 
 
-def _feed_forward(graph: Graph, x: str, weights: _Weights, linear: Linear) -> str:
+def _feed_forward(graph: Graph, x: str, weights: Weights, linear: Linear) -> str:
     h = _norm(graph, x, weights, "final_layer_norm")
     h = graph.op("Gelu", linear(graph, h, weights["fc1.weight"], weights["fc1.bias"]))
     return graph.op("Add", x, linear(graph, h, weights["fc2.weight"], weights["fc2.bias"]))
