@@ -10,8 +10,12 @@ WrenError
 ├── OptionError (ValueError)        a request option is invalid, unknown or not possible with this model
 ├── ModelNotFound (LookupError)     no such model or variant in the store
 ├── ModelUnavailable (RuntimeError) it is there and cannot be loaded
-└── Overloaded (RuntimeError)       too much audio is waiting
+├── Overloaded (RuntimeError)       too much audio is waiting
+├── DeadlineExceeded (TimeoutError) the answer was not ready in time
+└── RecognitionFailed (RuntimeError) the model failed on this recording
 """
+
+import math
 
 
 class WrenError(Exception):
@@ -91,6 +95,23 @@ class ModelUnavailable(WrenError, RuntimeError):
 class Overloaded(WrenError, RuntimeError):
     """Too much audio is waiting already."""
 
-    def __init__(self, *, retry_after_s: float) -> None:
-        self.retry_after_s = retry_after_s
-        super().__init__(f"Too much audio is waiting. Try again in {retry_after_s:.0f} s.")
+    def __init__(self, reason: str = "too much audio is waiting", *, retry_after_s: float) -> None:
+        self.reason, self.retry_after_s = reason, max(1, math.ceil(retry_after_s))
+        super().__init__(f"The server is busy: {reason}. Try again in {self.retry_after_s} s.")
+
+
+class DeadlineExceeded(WrenError, TimeoutError):
+    """The time that the client gave, or that the engine allows for so much audio, is over."""
+
+    def __init__(self, *, budget_s: float, asked: bool) -> None:
+        self.budget_s, self.asked = budget_s, asked
+        whose = "the deadline_s of the request" if asked else "the server's limit for a recording of this length"
+        super().__init__(f"The transcript was not ready within {budget_s:.3g} s ({whose}). Try again later.")
+
+
+class RecognitionFailed(WrenError, RuntimeError):
+    """The model failed on a window of this recording; others go on."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The model failed on this recording: {reason}.")

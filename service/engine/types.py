@@ -10,6 +10,10 @@ from service.audio.types import RawFormat, VadOptions
 from service.recognition.types import Options, Segment, Transcript
 
 
+Priority = Literal["interactive", "batch"]
+"""Whether somebody waits for the answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One recording to transcribe.
@@ -18,6 +22,8 @@ class Request:
         audio: the bytes as uploaded, or the path of a file that outgrew memory.
         model: `model`, `model:variant` or `auto`.
         raw: set when the client says that the audio has no header.
+        client: who asks; clients share the machine equally.
+        deadline_s: seconds from now after which the answer is of no use; None for the engine's own budget.
     """
 
     audio: bytes | Path
@@ -25,6 +31,9 @@ class Request:
     options: Options = field(default_factory=Options)
     vad: VadOptions = field(default_factory=VadOptions)
     raw: RawFormat | None = None
+    client: str = ""
+    priority: Priority = "interactive"
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,8 @@ class Served:
     transcript: Transcript
     manifest: Manifest
     stage_ms: dict[str, float] = field(default_factory=dict)
-    """Milliseconds a stage, in order: decode, vad, queue, encode, decode_text, … ."""
+    """Milliseconds a stage, in order: decode, vad, queue, encode, decode_text. Encoder and decoder are shared with others:
+    theirs is how long the windows of this request were in them, summed over its windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,60 @@ class ModelInfo:
     default: bool
     """Whether the bare model name means this variant."""
     device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy the engine is at this moment.
+
+    Attributes:
+        waiting_s: seconds of audio that were accepted and are not recognised yet; more than `limit_s` is refused.
+        windows: windows that wait for the encoder.
+        rows: rows that are being decoded.
+        speed: seconds of audio recognised a second, as lately measured under load.
+        executors: threads that compute.
+        stalled_s: seconds since the last batch was done while there is work; 0 without work.
+    """
+
+    waiting_s: float = 0.0
+    limit_s: float = 0.0
+    windows: int = 0
+    rows: int = 0
+    speed: float = 0.0
+    executors: int = 0
+    stalled_s: float = 0.0
+
+
+class Observer(Protocol):
+    """Told of what the engine does, from any thread; it must return at once."""
+
+    def encoded(self, *, rows: int, seconds: float) -> None:
+        """An encoder batch was computed."""
+        ...
+
+    def stepped(self, *, rows: int, seconds: float) -> None:
+        """A decoder step was computed, the feeding of prompts included."""
+        ...
+
+    def rejected(self, reason: Literal["queue", "deadline"]) -> None:
+        """A request was refused: the queue is full, or its deadline cannot be met."""
+        ...
+
+    def expired(self) -> None:
+        """A request ran out of time."""
+        ...
+
+    def cancelled(self) -> None:
+        """A request was dropped since its client left."""
+        ...
+
+    def failed(self) -> None:
+        """A window failed by itself."""
+        ...
+
+    def restarted(self, reason: Literal["stuck", "crashed"]) -> None:
+        """An executor was given up and another took its place."""
+        ...
 
 
 class Engine(Protocol):
@@ -64,6 +128,8 @@ class Engine(Protocol):
         ...
 
     def models(self) -> tuple[ModelInfo, ...]: ...
+
+    def load(self) -> Load: ...
 
     async def start(self) -> None:
         """Load and warm up the default variant."""
