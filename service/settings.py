@@ -33,15 +33,30 @@ class Settings(BaseSettings):
     )
     max_upload_mib: float = Field(default=512, gt=0, description="Largest request body, in MiB.")
     max_duration_s: float = Field(default=4 * 3600, gt=0, description="Longest recording, in seconds.")
-    max_waiting_s: float = Field(
-        default=4 * 3600, gt=0, description="Seconds of audio in work beyond which more is refused with 429."
+    max_waiting_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds of audio in work beyond which more is refused with 429; unset suits the memory there is.",
     )
-    spool_mib: float = Field(default=32, ge=0, description="An upload over this, in MiB, goes to a temporary file.")
+    spool_mib: float = Field(
+        default=64,
+        ge=0,
+        description="Memory for all uploads together, in MiB; what does not fit goes to temporary files.",
+    )
+    upload_idle_s: float = Field(
+        default=60, gt=0, description="Seconds without a byte after which an upload is given up with 408."
+    )
     keep_alive_s: float = Field(
         default=5, gt=0, description="Seconds of silence after which an event stream sends a comment."
     )
     threads: int | None = Field(
         default=None, ge=1, description="Compute threads; unset takes the cores that are there."
+    )
+    executors: int | None = Field(
+        default=None, ge=1, description="Batches computed side by side; unset takes what was measured to be fastest."
+    )
+    stuck_s: float = Field(
+        default=60, gt=0, description="Seconds for one batch after which its executor is given up and replaced."
     )
     log_format: Literal["console", "json"] = Field(
         default="console", description="Log lines for people or for machines."

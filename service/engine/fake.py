@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import cycle
 
 from model_store.manifest import Manifest, Precision
-from service.engine.types import ModelInfo, Request, Served
+from service.engine.types import Load, ModelInfo, Request, Served
 from service.errors import WrenError
 from service.recognition.types import Segment, Transcript
 
@@ -18,6 +18,7 @@ class FakeEngine:
         requests: what was asked, in order.
         dropped: how many requests were cancelled before their answer.
         running: whether it was started and not closed.
+        busy: what it says of its load.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class FakeEngine:
         error: WrenError | None = None,
         fail_after: int = 0,
         gate: asyncio.Event | None = None,
+        busy: Load | None = None,
     ) -> None:
         """Make one.
 
@@ -36,10 +38,13 @@ class FakeEngine:
             error: raised in place of an answer,
             fail_after: in a stream after this many segments.
             gate: awaited before each answer, and in a stream before each segment.
+            busy: its load; without one it is idle, and has loaded what `infos` say.
         """
         self._transcripts = cycle(transcripts)
         self._infos = tuple(infos) if infos is not None else (model_info("fake", "fp32", default=True),)
         self._error, self._fail_after, self._gate = error, fail_after, gate
+        loaded = tuple(info.manifest.name for info in self._infos if info.state == "loaded")
+        self.busy = busy or Load(limit_s=3600, speed=10, executors=1, loaded=loaded)
         self.requests: list[Request] = []
         self.dropped = 0
         self.running = False
@@ -66,6 +71,9 @@ class FakeEngine:
     def models(self) -> tuple[ModelInfo, ...]:
         return self._infos
 
+    def load(self) -> Load:
+        return self.busy
+
     async def start(self) -> None:
         self.running = True
 
@@ -83,7 +91,7 @@ class FakeEngine:
 
     def _served(self, request: Request, transcript: Transcript) -> Served:
         named = (info for info in self._infos if request.model in (info.manifest.name, info.manifest.model))
-        return Served(transcript, next(named, self._infos[0]).manifest, {"decode": 1.0, "encode": 2.0})
+        return Served(transcript, next(named, self._infos[0]).manifest, {"decode": 1.0, "queue": 0.5, "encode": 2.0})
 
 
 def model_info(model: str, precision: Precision, *, default: bool = False) -> ModelInfo:

@@ -9,7 +9,6 @@ from model_store.manifest import Manifest
 from service.audio.types import RawFormat, VadOptions
 from service.recognition.types import Options, Segment, Transcript
 
-
 Priority = Literal["interactive", "batch"]
 """Whether somebody waits for the answer."""
 
@@ -69,6 +68,7 @@ class Load:
         speed: seconds of audio recognised a second, as lately measured under load.
         executors: threads that compute.
         stalled_s: seconds since the last batch was done while there is work; 0 without work.
+        loaded: names of the variants that are loaded and warm.
     """
 
     waiting_s: float = 0.0
@@ -78,6 +78,7 @@ class Load:
     speed: float = 0.0
     executors: int = 0
     stalled_s: float = 0.0
+    loaded: tuple[str, ...] = ()
 
 
 class Observer(Protocol):

@@ -82,7 +82,7 @@ async def test_headers_tell_times_and_the_variant_that_served() -> None:
     assert answer.headers["x-wren-variant"] == "fake:fp32"
     assert int(answer.headers["openai-processing-ms"]) >= 0
     stages = [stage.split(";")[0] for stage in answer.headers["server-timing"].split(", ")]
-    assert stages == ["upload", "decode", "encode", "total"]
+    assert stages == ["upload", "decode", "queue", "encode", "total"]
 
 
 async def test_precision_chooses_the_variant() -> None:
