@@ -21,7 +21,7 @@ from benchmarks.pipeline import Pipeline, load, waveform
 from benchmarks.speech import POOLED, Scored, Utterance, score, wer
 from model_store.config import FILE_NAME, WhisperConfig
 from service.audio.types import Samples, Window
-from service.backends.base import EncoderBatch
+from service.backends.base import Features
 from service.recognition.decoding import Hypothesis, Job, decode
 from service.recognition.families.whisper import POSITIONS, Whisper
 from service.recognition.features import log_mel
@@ -64,23 +64,22 @@ def padding(name: str) -> Padding:
 
 
 class Padded(Whisper):
-    """Whisper with another padding. Windows come one at a time."""
+    """Whisper with another padding."""
 
     def __init__(self, pipeline: Pipeline, padding: Padding) -> None:
         self._bins = WhisperConfig.model_validate_json((pipeline.folder / FILE_NAME).read_text())
         super().__init__(pipeline.folder, self._bins)
         self._padding = padding
 
-    def encoder_batch(self, windows: Sequence[Samples], *, full: bool) -> EncoderBatch:
+    def features(self, samples: Samples, *, full: bool) -> Features:
         if full:
-            return super().encoder_batch(windows, full=True)
-        (samples,) = windows
+            return super().features(samples, full=True)
         mel, silence = log_mel(samples, self._bins.mel_bins)
         positions, weights = self._padding.positions(mel.shape[1])
-        features = np.full((1, mel.shape[0], 2 * POSITIONS), silence, np.float32)
-        features[0, :, : mel.shape[1]] = mel
-        places = np.array([positions], np.int64)
-        return EncoderBatch(features, places, places, np.array([weights], np.float32))
+        values = np.full((len(mel), 2 * POSITIONS), silence, np.float32)
+        values[:, : mel.shape[1]] = mel
+        places = np.array(positions, np.int64)
+        return Features(values, silence, places, places, np.array(weights, np.float32))
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,43 @@ A backend knows nothing of audio, text, requests or queues. An encoder-decoder i
     rows.leave(slot)                               # the last row moves into the slot that got free
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
+_Number = TypeVar("_Number", np.float32, np.int64)
 
 MASKED = -1e4
 """The log-weight of a position that is not there: exp() of it is zero in float32."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """One window as the encoder takes it alone: a row of a batch.
+
+    Attributes:
+        values: [bins, frames] log-mel (Whisper) or [samples] (Moonshine).
+        padding: the value of silence, for what a batch has behind them.
+        frames: [length] which output of the convolutions stands at each encoder position.
+        positions: [length] the index of each position in the position table.
+        log_weights: [length] log of how many equal positions this one stands for.
+    """
+
+    values: Floats
+    padding: float
+    frames: Integers
+    positions: Integers
+    log_weights: Floats
+
+    @property
+    def length(self) -> int:
+        """Encoder positions."""
+        return len(self.positions)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,16 +57,56 @@ class EncoderBatch:
         frames: [rows, length] which output of the convolutions stands at each encoder position.
         positions: [rows, length] the index of each position in the position table.
         log_weights: [rows, length] log of how many equal positions this one stands for; MASKED where a row has ended.
+        lengths: encoder positions of each row.
+        feature_lengths: feature frames or samples of each row.
     """
 
     features: Floats
     frames: Integers
     positions: Integers
     log_weights: Floats
+    lengths: tuple[int, ...]
+    feature_lengths: tuple[int, ...]
+
+    @classmethod
+    def of(cls, rows: Sequence[Features]) -> "EncoderBatch":
+        """The rows padded to the longest; one row is not copied."""
+        return cls(
+            _padded([row.values for row in rows], [row.padding for row in rows]),
+            _padded([row.frames for row in rows], [0] * len(rows)),
+            _padded([row.positions for row in rows], [0] * len(rows)),
+            _padded([row.log_weights for row in rows], [MASKED] * len(rows)),
+            lengths=tuple(row.length for row in rows),
+            feature_lengths=tuple(row.values.shape[-1] for row in rows),
+        )
 
     @property
     def rows(self) -> int:
         return len(self.features)
+
+    def row(self, index: int) -> "EncoderBatch":
+        """A row by itself, without its padding: the same as if it had come alone."""
+        row, length, feature_length = slice(index, index + 1), self.lengths[index], self.feature_lengths[index]
+        return EncoderBatch(
+            self.features[row, ..., :feature_length],
+            self.frames[row, :length],
+            self.positions[row, :length],
+            self.log_weights[row, :length],
+            (length,),
+            (feature_length,),
+        )
+
+
+def _padded(rows: Sequence[npt.NDArray[_Number]], padding: Sequence[float]) -> npt.NDArray[_Number]:
+    """Rows stacked, each filled with its padding along its last axis to the longest; a view of a row alone."""
+    if len(rows) == 1:
+        return rows[0][None]
+    longest = max(row.shape[-1] for row in rows)
+    batch = np.empty((len(rows), *rows[0].shape[:-1], longest), rows[0].dtype)
+    for target, row, value in zip(batch, rows, padding, strict=True):
+        target[..., : row.shape[-1]] = row
+        target[..., row.shape[-1] :] = value
+    return batch
 
 
 class Memory(Protocol):

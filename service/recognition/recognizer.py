@@ -70,7 +70,7 @@ class Recognizer:
         decode(self.backend, self.family, [Job(memory, prompt, token_limit=2)])
 
     def encode(self, samples: Samples, *, full: bool) -> Memory:
-        return self.backend.encode(self.family.encoder_batch([samples], full=full))
+        return self.backend.encode(self.family.encoder_batch([self.family.features(samples, full=full)]))
 
     def _check(self, options: Options) -> None:
         known = self.family.languages

@@ -9,7 +9,7 @@ from service.backends.fake import FakeMemory
 from service.backends.onnx import OnnxBackend, OnnxMemory
 from service.recognition.decoding import Job, decode
 from service.recognition.types import Options
-from tests.recognition.models import TINY, VARIANTS, backend, clips, whisper
+from tests.recognition.models import TINY, VARIANTS, backend, batch_of, clips, whisper
 from tests.store import folder
 
 START = (50_257, 50_362)
@@ -18,7 +18,7 @@ FED = (383, 2068, 7586, 21_831, 18_045, 625, 262, 16_931, 3290)
 
 
 def encode(variant: str, row: int) -> OnnxMemory:
-    return backend(TINY, variant).encode(whisper().encoder_batch([clips()[row]], full=False))
+    return backend(TINY, variant).encode(batch_of(whisper(), clips()[row]))
 
 
 def memories(variant: str) -> list[OnnxMemory]:
@@ -100,7 +100,7 @@ def test_a_row_may_take_a_place_that_got_free(variant: str) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_memory_can_be_decoded_again(variant: str) -> None:
-    batch = whisper().encoder_batch(clips()[:3], full=False)
+    batch = batch_of(whisper(), *clips()[:3])
     memory = backend(TINY, variant).encode(batch)
     before = [layer.copy() for layer in memory.layers]
     for _ in range(2):
@@ -114,7 +114,7 @@ def test_a_memory_can_be_decoded_again(variant: str) -> None:
 
 
 def test_a_padded_batch_is_encoded_as_its_rows_alone_fp32() -> None:
-    together = backend(TINY, "fp32").encode(whisper().encoder_batch(clips(), full=False))
+    together = backend(TINY, "fp32").encode(batch_of(whisper(), *clips()))
     for row in range(len(clips())):
         alone = encode("fp32", row)
         for ours, theirs in zip(_by_position(together, row), _by_position(alone, 0), strict=True):
@@ -126,7 +126,7 @@ def test_a_padded_batch_moves_the_rounding_int8() -> None:
 
     That is why the recogniser encodes its windows one by one.
     """
-    together = backend(TINY, "int8").encode(whisper().encoder_batch(clips(), full=False))
+    together = backend(TINY, "int8").encode(batch_of(whisper(), *clips()))
     for row in range(len(clips())):
         exact, alone = _by_position(encode("fp32", row), 0), _by_position(encode("int8", row), 0)
         for ours, theirs, true in zip(_by_position(together, row), alone, exact, strict=True):

@@ -16,7 +16,7 @@ from model_store.convert.graph import Floats
 from model_store.convert.moonshine import decoder_graph, encoder_graph
 from model_store.convert.moonshine_source import MoonshineSource, Rotary, read_huggingface, read_ort
 from model_store.errors import ConversionError
-from service.backends.base import EncoderBatch
+from service.backends.base import EncoderBatch, Features
 from service.backends.onnx import OnnxBackend, OnnxMemory
 from service.recognition.families.moonshine import Moonshine
 from tests.audio.speech import recording
@@ -48,8 +48,9 @@ def clip(name: str) -> Floats:
 
 def batch(samples: Floats) -> EncoderBatch:
     positions = (len(samples) - 511) // 384
-    none = np.zeros((1, positions), np.int64)
-    return EncoderBatch(np.append(samples, np.float32(0))[None], none, none, np.zeros((1, positions), np.float32))
+    none = np.zeros(positions, np.int64)
+    features = Features(np.append(samples, np.float32(0)), 0.0, none, none, np.zeros(positions, np.float32))
+    return EncoderBatch.of([features])
 
 
 def forced(folder: Path, samples: Floats, tokens: list[int]) -> Floats:

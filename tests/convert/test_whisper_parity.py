@@ -15,7 +15,7 @@ from service.recognition.types import Options
 from tests.audio.speech import recording
 from tests.convert.originals import original
 from tests.convert.whisper_folders import tiny
-from tests.recognition.models import BASE, TINY, backend, whisper
+from tests.recognition.models import BASE, TINY, backend, batch_of, whisper
 
 CLIPS = ("en/counting", "en/hello_world", "en/quick_brown_fox")
 PROMPT = (50_257, 50_362)
@@ -28,7 +28,7 @@ def peer(model: str, compute_type: str) -> ctranslate2.models.Whisper:
 
 @cache
 def batch(clip: str) -> EncoderBatch:
-    found = whisper().encoder_batch([recording(clip)], full=True)
+    found = batch_of(whisper(), recording(clip), full=True)
     assert found.features.shape == (1, 80, 3000)
     return found
 
@@ -132,7 +132,7 @@ def test_greedy_tokens_fp32_are_the_peers(clip: str) -> None:
 @pytest.mark.parametrize("clip", ["es/pangrama", "pl/liczenie"])
 def test_language_probabilities_fp32_are_the_peers(clip: str) -> None:
     family, ours = whisper(BASE), backend(BASE, "fp32")
-    full = family.encoder_batch([recording(clip)[: 3 * SAMPLE_RATE]], full=True)
+    full = batch_of(family, recording(clip)[: 3 * SAMPLE_RATE], full=True)
     probabilities = language_probabilities(
         ours, family, ours.encode(full), family.prompt(Options(), task="transcribe", language="en").tokens[0]
     )

@@ -10,7 +10,7 @@ from model_store.convert.arithmetic import FP32
 from model_store.convert.whisper import decoder_graph, encoder_graph
 from model_store.convert.whisper_source import WhisperSource, read_ctranslate2, read_huggingface
 from model_store.errors import ConversionError
-from service.backends.base import EncoderBatch
+from service.backends.base import EncoderBatch, Features
 from service.backends.onnx import OnnxBackend
 from tests.convert.whisper_folders import small, tiny, write_ctranslate2, write_huggingface
 
@@ -76,10 +76,10 @@ def test_graphs_of_other_sizes_run(tmp_path: Path, variant: str) -> None:
     write_huggingface(tmp_path, small())
     convert("whisper-huggingface", tmp_path, tmp_path / "built")
     backend = OnnxBackend(tmp_path / "built" / variant, threads=1)
-    places = np.arange(20)[None]
-    batch = EncoderBatch(np.ones((1, 80, 40), np.float32), places, places, np.zeros((1, 20), np.float32))
+    places = np.arange(20)
+    features = Features(np.ones((80, 40), np.float32), 0.0, places, places, np.zeros(20, np.float32))
     rows = backend.open(capacity=1, length=20)
-    rows.join(backend.encode(batch))
+    rows.join(backend.encode(EncoderBatch.of([features])))
     step = rows.step(np.array([[1, 2, 3]]))
     assert step.logits.shape == (1, 1, 51_864)
     assert step.attention.shape == (1, 2, 3, 20)

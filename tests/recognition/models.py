@@ -5,8 +5,10 @@ from functools import cache
 import numpy as np
 
 from service.audio.types import SAMPLE_RATE, Piece, Samples, Window
+from service.backends.base import EncoderBatch
 from service.backends.onnx import OnnxBackend
 from service.recognition.families import load
+from service.recognition.families.base import Family
 from service.recognition.families.whisper import Whisper
 from service.recognition.recognizer import Part, Recognizer
 from service.recognition.types import Options
@@ -33,6 +35,16 @@ def whisper(model: str = TINY) -> Whisper:
 @cache
 def recognizer(model: str, variant: str) -> Recognizer:
     return Recognizer(backend(model, variant), whisper(model))
+
+
+def batch_of(family: Family, *windows: Samples, full: bool = False) -> EncoderBatch:
+    return family.encoder_batch([family.features(samples, full=full) for samples in windows])
+
+
+def same(ours: EncoderBatch, theirs: EncoderBatch) -> bool:
+    """Whether two batches are the same, bit by bit."""
+    names = ("features", "frames", "positions", "log_weights", "lengths", "feature_lengths")
+    return all(np.array_equal(getattr(ours, name), getattr(theirs, name)) for name in names)
 
 
 def window(samples: Samples) -> Window:

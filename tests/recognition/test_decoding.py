@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from service.backends.base import EncoderBatch
+from service.backends.base import EncoderBatch, Features
 from service.backends.fake import FakeBackend, Line
 from service.recognition.decoding import Hypothesis, Job, decode, language_probabilities
 from service.recognition.families.base import Prompt
@@ -25,6 +25,11 @@ def backend(*lines: Line) -> FakeBackend:
     return FakeBackend(lines, vocabulary=51_864, end_token=END)
 
 
+def blank(length: int) -> EncoderBatch:
+    places = np.zeros(length, np.int64)
+    return EncoderBatch.of([Features(np.zeros((80, 2), np.float32), 0.0, places, places, places.astype(np.float32))])
+
+
 def jobs(
     fake: FakeBackend, *, prompts: tuple[str, ...] = ("",), lengths: tuple[int, ...] = (50,), limit: int = 100,
     temperature: float = 0.0, seed: int = 0,
@@ -32,8 +37,7 @@ def jobs(
     found = []
     for index in range(len(fake.lines)):
         length = lengths[index % len(lengths)]
-        places = np.zeros((1, length), np.int64)
-        memory = fake.encode(EncoderBatch(np.zeros((1, 80, 2), np.float32), places, places, places.astype(np.float32)))
+        memory = fake.encode(blank(length))
         options = Options(prompt=prompts[index % len(prompts)])
         prompt = whisper().prompt(options, task="transcribe", language="en")
         found.append(Job(memory, prompt, limit, temperature, seed))
@@ -148,8 +152,7 @@ def test_languages_are_told_by_the_logits_behind_the_start() -> None:
     assert family.first_language_token is not None
     german = family.first_language_token + family.languages.index("de")
     fake = FakeBackend([Line((german,), logit=8.0)], vocabulary=51_865, end_token=family.end_token)
-    places = np.zeros((1, 9), np.int64)
-    memory = fake.encode(EncoderBatch(np.zeros((1, 80, 2), np.float32), places, places, places.astype(np.float32)))
+    memory = fake.encode(blank(9))
     found = language_probabilities(fake, family, memory, 50_258)
     assert found.shape == (99,)
     assert found.sum() == pytest.approx(1)

@@ -11,6 +11,7 @@ from service.recognition.families import load
 from service.recognition.families.base import Family
 from service.recognition.types import Options
 from tests.audio.speech import recording
+from tests.recognition.models import batch_of, same
 from tests.store import folder
 
 MINUTE = 60 * SAMPLE_RATE
@@ -34,7 +35,7 @@ def speech() -> Samples:
 
 
 def encode(variant: str, *windows: Samples) -> OnnxMemory:
-    return backend(variant).encode(family().encoder_batch(windows, full=False))
+    return backend(variant).encode(batch_of(family(), *windows))
 
 
 def text(variant: str, *windows: Samples) -> list[str]:
@@ -94,11 +95,18 @@ def test_the_longest_window_is_heard_to_its_end(length: int) -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 895, 896, 897, 16000, 16256, 16257, 480_000])
 def test_every_sample_is_seen_by_a_position(length: int) -> None:
-    batch = family().encoder_batch([np.ones(length, np.float32)], full=False)
+    batch = batch_of(family(), np.ones(length, np.float32))
     positions, samples = batch.log_weights.shape[1], batch.features.shape[1]
     assert samples == 384 * positions + 512
     assert batch.features.sum() == length
     assert samples - 384 < max(length, SAMPLE_RATE) <= samples
+
+
+def test_rows_of_a_batch_are_the_windows_alone() -> None:
+    windows = [speech()[:length] for length in (0, 1, 16_256, 16_257, 20_096, 20_097, 77_777)]
+    together = batch_of(family(), *windows)
+    for row, samples in enumerate(windows):
+        assert same(together.row(row), batch_of(family(), samples))
 
 
 def test_silence_is_encoded_without_a_division_by_zero() -> None:

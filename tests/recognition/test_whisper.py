@@ -4,8 +4,9 @@ import pytest
 from service.audio.types import SAMPLE_RATE
 from service.backends.base import MASKED
 from service.recognition.families.whisper import POSITIONS, TEXT_LIMIT, layout
+from service.recognition.features import HOP
 from service.recognition.types import Options
-from tests.recognition.models import BASE, TINY, clips, whisper
+from tests.recognition.models import BASE, TINY, batch_of, clips, same, whisper
 
 FRAMES = (0, 1, 2, 3, 99, 100, 101, 400, 1000, 1777, 2800, 2897, 2898, 2899, 2900, 2901, 2998, 2999, 3000)
 
@@ -45,7 +46,7 @@ def test_short_windows_cost_less() -> None:
 @pytest.mark.parametrize("samples", [0, 1, 160, 400, 16_000, 30 * SAMPLE_RATE - 1, 30 * SAMPLE_RATE])
 @pytest.mark.parametrize("full", [True, False])
 def test_every_position_has_its_frame(samples: int, full: bool) -> None:
-    batch = whisper().encoder_batch([np.zeros(samples, np.float32)], full=full)
+    batch = batch_of(whisper(), np.zeros(samples, np.float32), full=full)
     assert batch.features.shape[:2] == (1, 80)
     assert batch.features.shape[2] <= 2 * POSITIONS
     assert batch.frames.min() >= 0
@@ -54,14 +55,36 @@ def test_every_position_has_its_frame(samples: int, full: bool) -> None:
 
 
 def test_rows_of_a_batch_are_the_windows_alone() -> None:
-    together = whisper().encoder_batch(clips(), full=False)
-    for row, samples in enumerate(clips()):
-        alone = whisper().encoder_batch([samples], full=False)
-        length, frames = alone.log_weights.shape[1], alone.features.shape[2]
-        np.testing.assert_array_equal(together.features[row, :, :frames], alone.features[0])
-        np.testing.assert_array_equal(together.positions[row, :length], alone.positions[0])
-        np.testing.assert_array_equal(together.log_weights[row, :length], alone.log_weights[0])
-        assert (together.log_weights[row, length:] == MASKED).all()
+    noise = np.random.default_rng(7).normal(0, 0.1, 30 * SAMPLE_RATE).astype(np.float32)
+    # Around a frame, a position, and the lengths from which the tail and the feature frames reach the end of 30 s.
+    lengths = (0, 1, 160, 161, 320, 321, *(HOP * frames for frames in (2790, 2793, 2794, 2797, 2798, 2800)), len(noise))
+    windows = [*clips(), *(noise[:length] for length in lengths)]
+    for some in (windows, windows[::-1], clips()):
+        together = batch_of(whisper(), *some)
+        for row, samples in enumerate(some):
+            assert same(together.row(row), batch_of(whisper(), samples))
+
+
+def test_what_a_batch_has_behind_a_row_is_silence_that_counts_for_nothing() -> None:
+    short, long = clips()[1], clips()[4]
+    together, alone = batch_of(whisper(), short, long), whisper().features(short, full=False)
+    assert (together.features[0, :, alone.values.shape[1] :] == np.float32(alone.padding)).all()
+    assert (together.log_weights[0, alone.length :] == MASKED).all()
+
+
+def test_a_full_row_of_a_batch_is_the_window_alone() -> None:
+    rows = [whisper().features(clips()[0], full=full) for full in (False, True)]
+    together = whisper().encoder_batch(rows)
+    for row, features in enumerate(rows):
+        assert same(together.row(row), whisper().encoder_batch([features]))
+
+
+def test_a_window_alone_is_not_copied() -> None:
+    features = whisper().features(clips()[0], full=False)
+    batch = whisper().encoder_batch([features])
+    for array, row in ((batch.features, features.values), (batch.row(0).features, features.values)):
+        assert np.shares_memory(array, row)
+        assert array.flags.c_contiguous
 
 
 def test_the_english_model_is_primed_without_a_language() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.audio.types import Samples
-from service.backends.base import EncoderBatch
+from service.backends.base import EncoderBatch, Features
 from service.recognition.tokenizer import Tokenizer
 from service.recognition.types import Options, Task
 
@@ -54,8 +54,15 @@ class Family(Protocol):
     position_s: float | None
     """Seconds an encoder position stands for; None if cross-attention cannot be aligned."""
 
-    def encoder_batch(self, windows: Sequence[Samples], *, full: bool) -> EncoderBatch:
-        """Features of a padded batch; `full` computes all the positions the model was trained on."""
+    def features(self, samples: Samples, *, full: bool) -> Features:
+        """What the encoder takes of a window; `full` computes all the positions the model was trained on.
+
+        Safe to call from any thread.
+        """
+        ...
+
+    def encoder_batch(self, rows: Sequence[Features]) -> EncoderBatch:
+        """Rows padded to the longest, each of them the same as alone but for its padding."""
         ...
 
     def prompt(self, options: Options, *, task: Task, language: str) -> Prompt: ...

@@ -10,7 +10,7 @@ import numpy as np
 
 from model_store.config import MoonshineConfig
 from service.audio.types import MAX_WINDOW_S, SAMPLE_RATE, Samples
-from service.backends.base import MASKED, EncoderBatch
+from service.backends.base import EncoderBatch, Features
 from service.recognition.families.base import Prompt, masking
 from service.recognition.tokenizer import ByteFallbackTokenizer, Tokenizer
 from service.recognition.types import Options, Task
@@ -51,17 +51,16 @@ class Moonshine:
         self.mask = masking(config.vocabulary, [*(tokenizer.special - {config.end_token}), *unknown])
         self.first_mask = self.mask
 
-    def encoder_batch(self, windows: Sequence[Samples], *, full: bool) -> EncoderBatch:
+    def features(self, samples: Samples, *, full: bool) -> Features:
         """`full` changes nothing: every position there is, is always computed."""
-        lengths = [self._positions(len(samples)) for samples in windows]
-        rows, length = len(windows), max(lengths)
-        features = np.zeros((rows, length * self._config.position_samples + self._config.context_samples), np.float32)
-        log_weights = np.full((rows, length), MASKED, np.float32)
-        for row, (samples, positions) in enumerate(zip(windows, lengths, strict=True)):
-            features[row, : len(samples)] = samples
-            log_weights[row, :positions] = 0
-        places = np.tile(np.arange(length), (rows, 1))
-        return EncoderBatch(features, places, places, log_weights)
+        length = self._positions(len(samples))
+        values = np.zeros(length * self._config.position_samples + self._config.context_samples, np.float32)
+        values[: len(samples)] = samples
+        places = np.arange(length)
+        return Features(values, 0.0, places, places, np.zeros(length, np.float32))
+
+    def encoder_batch(self, rows: Sequence[Features]) -> EncoderBatch:
+        return EncoderBatch.of(rows)
 
     def prompt(self, options: Options, *, task: Task, language: str) -> Prompt:
         """The start token: it was not trained to follow a prompt, nor to translate."""

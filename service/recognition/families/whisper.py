@@ -7,7 +7,7 @@ import numpy as np
 
 from model_store.config import WhisperConfig
 from service.audio.types import MAX_WINDOW_S, Samples
-from service.backends.base import MASKED, EncoderBatch, Floats
+from service.backends.base import EncoderBatch, Features, Floats
 from service.recognition.families.base import Prompt, masking
 from service.recognition.features import log_mel
 from service.recognition.tokenizer import ByteLevelTokenizer, Tokenizer
@@ -47,22 +47,19 @@ class Whisper:
         self.mask = masking(config.vocabulary, [*config.suppressed_tokens, *specials])
         self.first_mask = self.mask + masking(config.vocabulary, config.suppressed_first_tokens)
 
-    def encoder_batch(self, windows: Sequence[Samples], *, full: bool) -> EncoderBatch:
-        spectra = [log_mel(samples, self._config.mel_bins) for samples in windows]
-        layouts = [layout(mel.shape[1], full=full) for mel, _ in spectra]
-        length = max(len(positions) for positions, _ in layouts)
-        frames = min(2 * POSITIONS, max(_frames_needed(positions) for positions, _ in layouts))
-        features = np.empty((len(windows), self._config.mel_bins, frames), np.float32)
-        places = np.zeros((len(windows), length), np.int64)
-        log_weights = np.full((len(windows), length), MASKED, np.float32)
-        for row, ((mel, silence), (positions, weights)) in enumerate(zip(spectra, layouts, strict=True)):
-            used = min(frames, mel.shape[1])
-            features[row, :, :used], features[row, :, used:] = mel[:, :used], silence
-            places[row, : len(positions)] = positions
-            log_weights[row, : len(positions)] = weights
+    def features(self, samples: Samples, *, full: bool) -> Features:
+        mel, silence = log_mel(samples, self._config.mel_bins)
+        positions, log_weights = layout(mel.shape[1], full=full)
+        frames = min(2 * POSITIONS, _frames_needed(positions))
+        values = np.full((len(mel), frames), silence, np.float32)
+        used = min(frames, mel.shape[1])
+        values[:, :used] = mel[:, :used]
         # Positions behind the frames that were computed all see silence alone, as does the last but one.
-        inner = np.minimum(places, frames // 2 - 2) if frames < 2 * POSITIONS else places
-        return EncoderBatch(features, inner, places, log_weights)
+        inner = np.minimum(positions, frames // 2 - 2) if frames < 2 * POSITIONS else positions
+        return Features(values, silence, inner, positions, log_weights)
+
+    def encoder_batch(self, rows: Sequence[Features]) -> EncoderBatch:
+        return EncoderBatch.of(rows)
 
     def prompt(self, options: Options, *, task: Task, language: str) -> Prompt:
         config = self._config
