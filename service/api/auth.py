@@ -1,7 +1,7 @@
 """Who may call: the places where a client can put its key in, yes or no out. The same for HTTP and WebSockets.
 
-Pure but for the last function, which reads a connection. Browsers cannot set headers on a WebSocket, hence subprotocols
-and the query.
+Pure but for the last two functions, which read a connection. Browsers cannot set headers on a WebSocket, hence
+subprotocols and the query.
 """
 
 import hmac
@@ -53,12 +53,17 @@ def check(connection: HTTPConnection, keys: Sequence[str]) -> None:
     Raises:
         InvalidKey: there are keys and it has none of them.
     """
+    presented = key_of(connection)
+    if not is_valid(presented, keys):
+        raise InvalidKey(given=presented is not None)
+
+
+def key_of(connection: HTTPConnection) -> str | None:
+    """The key that came with a request or a WebSocket, right or wrong."""
     protocols = connection.headers.get("sec-websocket-protocol", "")
     query = connection.query_params
-    presented = presented_key(
+    return presented_key(
         authorization=connection.headers.get("authorization"),
         subprotocols=[item.strip() for item in protocols.split(",") if item.strip()],
         query_key=next((query[name] for name in _QUERY_NAMES if name in query), None),
     )
-    if not is_valid(presented, keys):
-        raise InvalidKey(given=presented is not None)

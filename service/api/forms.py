@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from service.api.fields import FieldValue, gather
 from service.audio.types import RawEncoding, RawFormat, VadOptions
+from service.engine.types import Priority
 from service.errors import OptionError
 from service.recognition import languages
 from service.recognition.types import FALLBACK_TEMPERATURES, Options, Task
@@ -138,6 +139,15 @@ class TranscriptionForm(BaseModel):
         default=None, ge=1, le=MAX_SAMPLE_RATE, description="Extra: of headerless audio, in Hz."
     )
     channels: int = Field(default=1, ge=1, le=MAX_CHANNELS, description="Extra: of headerless audio, interleaved.")
+    priority: Priority = Field(
+        default="interactive", description="Extra: `batch` lets those go first for whom somebody waits."
+    )
+    deadline_s: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Extra: seconds from the end of the upload after which the answer is of no use (then 504).",
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -90,6 +90,12 @@ def test_raw_pcm_is_described_by_three_fields() -> None:
     assert raw == RawFormat("linear16", 44_100, 2)
 
 
+def test_somebody_waits_without_a_deadline_unless_the_form_says_otherwise() -> None:
+    assert (form().priority, form().deadline_s) == ("interactive", None)
+    asked = form(("priority", "batch"), ("deadline_s", "2.5"))
+    assert (asked.priority, asked.deadline_s) == ("batch", 2.5)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -110,6 +116,12 @@ def test_raw_pcm_is_described_by_three_fields() -> None:
         ("encoding", "opus"),
         ("encoding", "linear16"),
         ("channels", "0"),
+        ("priority", "urgent"),
+        ("deadline_s", "0"),
+        ("deadline_s", "-1"),
+        ("deadline_s", "inf"),
+        ("deadline_s", "nan"),
+        ("deadline_s", "soon"),
     ],
 )
 def test_wrong_value_is_an_error_that_names_the_field(name: str, value: str) -> None:
