@@ -16,7 +16,15 @@ from service.engine.types import Engine
 from service.metrics import Metrics
 from service.settings import Settings
 
-EXPOSED_HEADERS = ("x-request-id", "openai-processing-ms", "Server-Timing", "x-wren-variant", "Retry-After")
+EXPOSED_HEADERS = (
+    "x-request-id",
+    "openai-processing-ms",
+    "Server-Timing",
+    "x-wren-variant",
+    "Retry-After",
+    "retry-after-ms",
+    "x-should-retry",
+)
 
 
 def create_app(settings: Settings, engine: Engine) -> FastAPI:

@@ -1,6 +1,5 @@
 """An exception in, the OpenAI error object with its status and headers out. The only place that knows both."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,15 +11,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from service.api.auth import InvalidKey
+from service.api.uploads import UploadStalled
 from service.errors import (
     AudioError,
     AudioTooLong,
+    DeadlineExceeded,
     EmptyAudio,
     ModelNotFound,
     ModelUnavailable,
     NoAudioStream,
     OptionError,
     Overloaded,
+    RecognitionFailed,
     UndecodableAudio,
     UploadTooLarge,
     WrenError,
@@ -29,6 +31,9 @@ from service.errors import (
 INVALID_REQUEST = "invalid_request_error"
 SERVER_ERROR = "server_error"
 RATE_LIMIT = "rate_limit_error"
+
+DO_NOT_RETRY = {"x-should-retry": "false"}
+"""SDKs would try most failures of ours twice more."""
 
 _CLIENT_CODES: dict[int, str] = {404: "not_found", 405: "method_not_allowed", 415: "unsupported_media_type"}
 
@@ -123,10 +128,22 @@ def _request_failure(error: WrenError) -> Failure:
         case ModelUnavailable():
             detail = ErrorDetail(message=message, type=SERVER_ERROR, param="model", code="model_unavailable")
             # What could not be loaded a moment ago will not load on the client's second try.
-            return Failure(503, detail, {"x-should-retry": "false"})
+            return Failure(503, detail, DO_NOT_RETRY)
         case Overloaded():
             detail = ErrorDetail(message=message, type=RATE_LIMIT, code="overloaded")
-            return Failure(429, detail, {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))})
+            # The SDKs look for milliseconds first, everyone else for seconds.
+            after_s = error.retry_after_s
+            return Failure(429, detail, {"Retry-After": str(after_s), "retry-after-ms": str(1000 * after_s)})
+        case DeadlineExceeded():
+            detail = ErrorDetail(message=message, type=SERVER_ERROR, code="deadline_exceeded")
+            # Who set a deadline does not want the answer after it.
+            return Failure(504, detail, DO_NOT_RETRY if error.asked else {})
+        case UploadStalled():
+            detail = ErrorDetail(message=message, type=INVALID_REQUEST, param="file", code="upload_timeout")
+            # The rest of the body may still come, and would be taken for the next request.
+            return Failure(408, detail, {"Connection": "close"})
+        case RecognitionFailed():
+            return Failure(500, ErrorDetail(message=message, type=SERVER_ERROR, code="recognition_failed"))
         case _:
             return Failure(500, ErrorDetail(message=message, type=SERVER_ERROR))
 

@@ -6,14 +6,17 @@ from contextlib import AsyncExitStack
 from fastapi import APIRouter, Request, Response
 from pydantic.json_schema import JsonSchemaValue
 
+from service.api.auth import key_of
+from service.api.client import client_name
 from service.api.events import EventStream, encode
 from service.api.feed import Feed
 from service.api.formats import render
 from service.api.forms import TranscriptionForm, parse
 from service.api.presence import while_present
 from service.api.selection import select
+from service.api.spool import Spool, Upload
 from service.api.tracing import trace_of
-from service.api.uploads import HOW_TO_SEND, Upload, UploadForm, read_form
+from service.api.uploads import HOW_TO_SEND, UploadForm, UploadLimits, read_form
 from service.engine import types as engine_types
 from service.engine.types import Engine
 from service.errors import EmptyAudio, OptionError
@@ -27,6 +30,8 @@ class AudioRoutes:
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
         self._engine = engine
+        self._limits = UploadLimits(settings.max_upload_bytes, settings.upload_idle_s)
+        self._spool = Spool(settings.spool_bytes)
         self.router = APIRouter(tags=["audio"])
         for path, route in (("transcriptions", self.transcribe), ("translations", self.translate)):
             self.router.add_api_route(
@@ -52,10 +57,7 @@ class AudioRoutes:
 
     async def _read(self, request: Request, stack: AsyncExitStack) -> UploadForm:
         began_s = time.perf_counter()
-        reading = read_form(
-            request, limit_bytes=self._settings.max_upload_bytes, spool_bytes=self._settings.spool_bytes
-        )
-        upload_form = await stack.enter_async_context(reading)
+        upload_form = await stack.enter_async_context(read_form(request, limits=self._limits, spool=self._spool))
         trace_of(request).stage_ms["upload"] = (time.perf_counter() - began_s) * 1000
         return upload_form
 
@@ -69,8 +71,20 @@ class AudioRoutes:
         )
         trace_of(request).variant = selection.expected.manifest.name
         return engine_types.Request(
-            audio=upload.audio(), model=selection.model, options=form.options(task), vad=form.vad(), raw=form.raw()
+            audio=upload.audio(),
+            model=selection.model,
+            options=form.options(task),
+            vad=form.vad(),
+            raw=form.raw(),
+            client=self._client_of(request),
+            priority=form.priority,
+            deadline_s=form.deadline_s,
         )
+
+    def _client_of(self, request: Request) -> str:
+        # Without keys, what a client sends as one is its own invention: it could have a share a request.
+        key = key_of(request) if self._settings.keys else None
+        return client_name(key=key, host=request.client.host if request.client else None)
 
     async def _whole(self, request: Request, form: TranscriptionForm, asked: engine_types.Request) -> Response:
         served = await while_present(request.receive, self._engine.transcribe(asked))

@@ -1,25 +1,23 @@
 """A multipart body in, its text fields and its files out.
 
-A file stays in memory until it outgrows `spool_bytes`; then it moves to a temporary file. The size limit is enforced
-while reading, so a body without a content length cannot get past it. Whatever happens, also when the client leaves
-half-way, the temporary files are gone when the form is closed.
+The limits are enforced while reading: a body without a content length cannot get past its size, nor a client that sends
+no more past its time. Whatever happens, also when the client leaves half-way, the memory and the temporary files of the
+uploads are free when the form is closed.
 """
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
-from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from service.errors import OptionError, UploadTooLarge
+from service.api.spool import Spool, Upload
+from service.errors import OptionError, UploadTooLarge, WrenError
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -27,46 +25,26 @@ if TYPE_CHECKING:
 MAX_PARTS = 1000
 """Fields and files of one form; real clients send some dozens at most."""
 
-MAX_FIELD_BYTES = 2**20
-"""A text field longer than this is not an option of ours; a recording sent as a text field is caught here."""
+MAX_TEXT_BYTES = 2**20
+"""Text longer than this is not options of ours; a recording sent as a text field is caught here."""
 
 HOW_TO_SEND = "Send multipart/form-data with a file in the part 'file', as `curl -F file=@speech.wav` does."
 
 
-class Upload:
-    """The bytes of one file: in memory up to `spool_bytes`, beyond that in a temporary file until `close`."""
+class UploadStalled(WrenError, TimeoutError):
+    """The client keeps the connection and sends nothing."""
 
-    def __init__(self, *, spool_bytes: int) -> None:
-        self._spool_bytes = spool_bytes
-        self._sink: IO[bytes] = BytesIO()
-        self._path: Path | None = None
-        self.size = 0
+    def __init__(self, *, idle_s: float, setting: str = "WREN_UPLOAD_IDLE_S") -> None:
+        self.idle_s = idle_s
+        super().__init__(f"The upload stopped half-way: not a byte for {idle_s:g} s ({setting}). Send it again.")
 
-    def write(self, data: bytes) -> None:
-        self._sink.write(data)
-        self.size += len(data)
-        if self._path is None and self.size > self._spool_bytes:
-            self._move_to_disk()
 
-    def audio(self) -> bytes | Path:
-        """What was uploaded. A path is valid until `close`."""
-        if isinstance(self._sink, BytesIO):
-            return self._sink.getvalue()
-        self._sink.flush()
-        return Path(self._sink.name)
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """What one upload may take: bytes of the whole body, and seconds between two pieces of it."""
 
-    def close(self) -> None:
-        """Free the memory or delete the file."""
-        self._sink.close()
-
-    def _move_to_disk(self) -> None:
-        memory = self._sink
-        # Closing deletes it, and so does the garbage collector if the process is torn down in between.
-        self._sink = tempfile.NamedTemporaryFile(prefix="wren-upload-")  # noqa: SIM115
-        self._path = Path(self._sink.name)
-        memory.seek(0)
-        self._sink.write(memory.read())
-        memory.close()
+    body_bytes: int
+    idle_s: float
 
 
 @dataclass(slots=True)
@@ -84,13 +62,13 @@ class UploadForm:
 class _Parts:
     """The callbacks of the multipart parser: collects its events into an `UploadForm`."""
 
-    def __init__(self, boundary: bytes, *, spool_bytes: int) -> None:
+    def __init__(self, boundary: bytes, spool: Spool) -> None:
         self.form = UploadForm()
         self.complete = False
-        self._spool_bytes = spool_bytes
+        self._spool = spool
         self._headers: dict[bytes, bytes] = {}
         self._header, self._value = bytearray(), bytearray()
-        self._name, self._text = "", bytearray()
+        self._name, self._text, self._text_bytes = "", bytearray(), 0
         self._upload: Upload | None = None
         callbacks: MultipartCallbacks = {
             "on_part_begin": self._headers.clear,
@@ -110,6 +88,10 @@ class _Parts:
         except FormParserError as error:
             raise HTTPException(400, f"The multipart body is malformed: {error}.") from error
 
+    def may_write_to_disk(self, count: int) -> bool:
+        """Whether writing so many bytes more could touch the disk, which can be slow."""
+        return self._upload is not None and (self._upload.on_disk or count > self._spool.free_bytes)
+
     def _end_header(self) -> None:
         self._headers[bytes(self._header).lower()] = bytes(self._value)
         self._header.clear()
@@ -125,7 +107,7 @@ class _Parts:
         self._text.clear()
         self._upload = None
         if b"filename" in options:
-            self._upload = Upload(spool_bytes=self._spool_bytes)
+            self._upload = Upload(self._spool)
             self.form.files.append((self._name, self._upload))
 
     def _take_content(self, data: bytes, start: int, end: int) -> None:
@@ -133,8 +115,9 @@ class _Parts:
             self._upload.write(data[start:end])
             return
         self._text += data[start:end]
-        if len(self._text) > MAX_FIELD_BYTES:
-            raise OptionError(f"The text field '{self._name}' is over 1 MiB. {HOW_TO_SEND}", param=self._name)
+        self._text_bytes += end - start
+        if self._text_bytes > MAX_TEXT_BYTES:
+            raise OptionError(f"The text fields up to '{self._name}' are over 1 MiB. {HOW_TO_SEND}", param=self._name)
 
     def _end_part(self) -> None:
         if self._upload is None:
@@ -151,36 +134,50 @@ class _Parts:
 
 
 @asynccontextmanager
-async def read_form(request: Request, *, limit_bytes: int, spool_bytes: int) -> AsyncIterator[UploadForm]:
+async def read_form(request: Request, *, limits: UploadLimits, spool: Spool) -> AsyncIterator[UploadForm]:
     """The form of a request, closed when the block ends.
 
     Raises:
-        UploadTooLarge: the body is over `limit_bytes`.
+        UploadTooLarge: the body has more bytes than the limit.
+        UploadStalled: nothing came for longer than the limit.
         HTTPException: the content type is another, or the body is malformed or cut off.
         ClientDisconnect: the client left before its body was complete.
     """
-    parts = _Parts(_boundary_of(request), spool_bytes=spool_bytes)
-    if _announced_bytes(request) > limit_bytes:
-        raise UploadTooLarge(limit_bytes=limit_bytes)
+    parts = _Parts(_boundary_of(request), spool)
+    if _announced_bytes(request) > limits.body_bytes:
+        raise UploadTooLarge(limit_bytes=limits.body_bytes)
     try:
-        await _read(request, parts, limit_bytes=limit_bytes, spool_bytes=spool_bytes)
+        await _read(request, parts, limits)
         yield parts.form
     finally:
         parts.form.close()
 
 
-async def _read(request: Request, parts: _Parts, *, limit_bytes: int, spool_bytes: int) -> None:
+async def _read(request: Request, parts: _Parts, limits: UploadLimits) -> None:
     received = 0
-    async for chunk in request.stream():
+    async for chunk in _unstalled(request.stream(), idle_s=limits.idle_s):
         received += len(chunk)
-        if received > limit_bytes:
-            raise UploadTooLarge(limit_bytes=limit_bytes)
-        if received > spool_bytes:  # the file may be on disk by now, and disks can be slow
+        if received > limits.body_bytes:
+            raise UploadTooLarge(limit_bytes=limits.body_bytes)
+        if parts.may_write_to_disk(len(chunk)):
             await asyncio.to_thread(parts.write, chunk)
         else:
             parts.write(chunk)
     if not parts.complete:
         raise HTTPException(400, "The multipart body is cut off: its closing boundary is missing.")
+
+
+async def _unstalled(chunks: AsyncIterator[bytes], *, idle_s: float) -> AsyncIterator[bytes]:
+    """The chunks, each awaited for at most `idle_s`."""
+    while True:
+        try:
+            async with asyncio.timeout(idle_s):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            raise UploadStalled(idle_s=idle_s) from error
+        yield chunk
 
 
 def _boundary_of(request: Request) -> bytes:

@@ -42,8 +42,8 @@ class Served:
     transcript: Transcript
     manifest: Manifest
     stage_ms: dict[str, float] = field(default_factory=dict)
-    """Milliseconds a stage, in order: decode, vad, queue, encode, decode_text. Encoder and decoder are shared with others:
-    theirs is how long the windows of this request were in them, summed over its windows."""
+    """Milliseconds a stage, in order: decode, vad, queue, encode, decode_text. Encoder and decoder are shared with
+    others: theirs is how long the windows of this request were in them, summed over its windows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,18 @@ from starlette.exceptions import HTTPException
 
 from service.api.auth import InvalidKey
 from service.api.errors import failure_of
+from service.api.uploads import UploadStalled
 from service.errors import (
     AudioError,
     AudioTooLong,
+    DeadlineExceeded,
     EmptyAudio,
     ModelNotFound,
     ModelUnavailable,
     NoAudioStream,
     OptionError,
     Overloaded,
+    RecognitionFailed,
     UndecodableAudio,
     UploadTooLarge,
     WrenError,
@@ -37,6 +40,9 @@ CASES: tuple[tuple[Exception, int, str, str | None, str | None], ...] = (
     (ModelNotFound("x", ("y",)), 404, "invalid_request_error", "model", "model_not_found"),
     (ModelUnavailable("x", "no memory"), 503, "server_error", "model", "model_unavailable"),
     (Overloaded(retry_after_s=2.5), 429, "rate_limit_error", None, "overloaded"),
+    (DeadlineExceeded(budget_s=2, asked=True), 504, "server_error", None, "deadline_exceeded"),
+    (RecognitionFailed("no luck"), 500, "server_error", None, "recognition_failed"),
+    (UploadStalled(idle_s=60), 408, "invalid_request_error", "file", "upload_timeout"),
     (HTTPException(404, "no route"), 404, "invalid_request_error", None, "not_found"),
     (HTTPException(415, "no"), 415, "invalid_request_error", None, "unsupported_media_type"),
     (ZeroDivisionError("secret"), 500, "server_error", None, "internal_error"),
@@ -71,6 +77,13 @@ def test_what_is_not_foreseen_gives_nothing_away() -> None:
 
 
 def test_headers_say_when_to_come_back() -> None:
-    assert failure_of(Overloaded(retry_after_s=2.5)).headers == {"Retry-After": "3"}
+    assert failure_of(Overloaded(retry_after_s=2.5)).headers == {"Retry-After": "3", "retry-after-ms": "3000"}
+    assert failure_of(Overloaded(retry_after_s=0)).headers["Retry-After"] == "1"
     assert failure_of(ModelUnavailable("x", "y")).headers == {"x-should-retry": "false"}
     assert failure_of(InvalidKey(given=False)).headers == {"WWW-Authenticate": "Bearer"}
+    assert failure_of(UploadStalled(idle_s=1)).headers == {"Connection": "close"}
+
+
+def test_only_a_deadline_of_the_clients_own_is_final() -> None:
+    assert failure_of(DeadlineExceeded(budget_s=1, asked=True)).headers == {"x-should-retry": "false"}
+    assert failure_of(DeadlineExceeded(budget_s=1, asked=False)).headers == {}

@@ -1,3 +1,4 @@
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,7 +8,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from service.api.uploads import MAX_PARTS, Upload, UploadForm, read_form
+from service.api.spool import Spool
+from service.api.uploads import MAX_PARTS, UploadForm, UploadLimits, UploadStalled, read_form
 from service.errors import OptionError, UploadTooLarge
 
 pytestmark = pytest.mark.anyio
@@ -30,22 +32,31 @@ def field(name: str, value: bytes) -> bytes:
     return b'--B\r\nContent-Disposition: form-data; name="' + name.encode() + b'"\r\n\r\n' + value + b"\r\n"
 
 
-def request_of(*chunks: bytes, headers: dict[str, str] | None = None, leaves: bool = False) -> Request:
-    """A request whose body comes in these chunks; `leaves` closes the connection in place of the last one's end."""
+def request_of(
+    *chunks: bytes, headers: dict[str, str] | None = None, leaves: bool = False, stalls: bool = False
+) -> Request:
+    """A request whose body comes in these chunks; then it ends, or the client `leaves`, or `stalls`."""
     messages: list[Message] = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
     messages.append({"type": "http.disconnect"} if leaves else {"type": "http.request", "body": b""})
-    waiting = iter(messages)
+    waiting = iter(messages[:-1] if stalls else messages)
 
     async def receive() -> Message:
-        return next(waiting)
+        message = next(waiting, None)
+        if message is None:
+            await asyncio.Event().wait()
+            raise AssertionError
+        return message
 
     given = {"content-type": "multipart/form-data; boundary=B", **(headers or {})}
     raw = [(name.encode(), value.encode()) for name, value in given.items()]
     return Request({"type": "http", "method": "POST", "path": "/", "headers": raw}, receive)
 
 
-async def forms(request: Request, *, limit: int = 10_000, spool: int = 10_000) -> AsyncIterator[UploadForm]:
-    async with read_form(request, limit_bytes=limit, spool_bytes=spool) as form:
+async def forms(
+    request: Request, *, limit: int = 10_000, spool: int | Spool = 10_000, idle_s: float = 5
+) -> AsyncIterator[UploadForm]:
+    shared = spool if isinstance(spool, Spool) else Spool(spool)
+    async with read_form(request, limits=UploadLimits(limit, idle_s), spool=shared) as form:
         yield form
 
 
@@ -152,11 +163,24 @@ async def test_too_many_fields_are_refused() -> None:
     assert "1000" in error.detail
 
 
-def test_upload_at_the_threshold_stays_in_memory_and_one_more_byte_moves_it(spool_folder: Path) -> None:
-    upload = Upload(spool_bytes=3)
-    upload.write(b"abc")
-    assert upload.audio() == b"abc"
-    upload.write(b"d")
-    assert isinstance(upload.audio(), Path)
-    upload.close()
-    assert names_in(spool_folder) == []
+async def test_many_text_fields_may_hold_no_more_than_one() -> None:
+    error = await refusal(request_of(field("x", b"a" * 2**18) * 5), limit=2**22)
+    assert isinstance(error, OptionError)
+
+
+@pytest.mark.parametrize("room", [10, 10_000], ids=["on disk", "in memory"])
+async def test_client_that_stalls_is_given_up_and_leaves_nothing(room: int, spool_folder: Path) -> None:
+    spool = Spool(room)
+    with pytest.raises(UploadStalled, match=r"0\.02 s"):
+        async for _ in forms(request_of(FILE_HEAD, b"x" * 50, stalls=True), spool=spool, idle_s=0.02):
+            pass
+    assert (spool.free_bytes, names_in(spool_folder)) == (room, [])
+
+
+@pytest.mark.parametrize("room", [10, 10_000], ids=["on disk", "in memory"])
+async def test_client_that_leaves_gives_its_room_back(room: int, spool_folder: Path) -> None:
+    spool = Spool(room)
+    with pytest.raises(ClientDisconnect):
+        async for _ in forms(request_of(FILE_HEAD, b"x" * 50, leaves=True), spool=spool):
+            pass
+    assert (spool.free_bytes, names_in(spool_folder)) == (room, [])
