@@ -27,8 +27,16 @@ EXPOSED_HEADERS = (
 )
 
 
-def create_app(settings: Settings, engine: Engine) -> FastAPI:
-    """The application; its lifespan starts the engine before the first request and closes it after the last."""
+def create_app(settings: Settings, engine: Engine, metrics: Metrics | None = None) -> FastAPI:
+    """The application; its lifespan starts the engine before the first request and closes it after the last.
+
+    Args:
+        settings: what the deployment chose.
+        engine: what transcribes.
+        metrics: given if the engine counts there too.
+    """
+    metrics = metrics or Metrics()
+    metrics.watch(engine.load)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -41,11 +49,10 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
     async def require_key(connection: HTTPConnection) -> None:
         auth.check(connection, settings.keys)
 
-    metrics = Metrics()
     app = FastAPI(title="Wren", summary="Self-hosted speech recognition", lifespan=lifespan)
     for guarded in (AudioRoutes(settings, engine), ModelRoutes(engine, default=settings.model)):
         app.include_router(guarded.router, dependencies=[Depends(require_key)])
-    app.include_router(HealthRoutes(engine, metrics).router)
+    app.include_router(HealthRoutes(engine, metrics, stuck_s=settings.stuck_s).router)
     errors.install(app)
     app.add_middleware(Tracing, metrics=metrics)
     if settings.cors_origins:

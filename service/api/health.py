@@ -1,4 +1,7 @@
-"""`/health/live`, `/health/ready`, `/metrics` and the page at `/`: for those who run the server. They need no key."""
+"""`/health/live`, `/health/ready`, `/metrics` and the page at `/`: for those who run the server. They need no key.
+
+None of them waits for anything: they answer from what the engine has at hand.
+"""
 
 from html import escape
 from typing import Literal
@@ -8,8 +11,17 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
-from service.engine.types import Engine
+from service.engine.types import Engine, Load
 from service.metrics import Metrics
+
+STALLED_S = 10.0
+"""A batch takes tens of milliseconds, on the slowest machine seconds."""
+
+STALLED_SHARE = 0.5
+"""Of the time after which an executor is replaced; traffic should go elsewhere before that."""
+
+FULL_SHARE = 0.9
+"""Of the queue's limit: nothing is let in over it, so a busy server stays just below."""
 
 _INDEX = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Wren</title>
@@ -26,34 +38,84 @@ _INDEX = """<!doctype html>
 """
 
 
-class Health(BaseModel):
-    """Whether the server is up to it, and the loaded variants."""
+class Alive(BaseModel):
+    """The event loop answers."""
 
-    status: Literal["ok", "loading"]
-    loaded: list[str] = []
+    status: Literal["ok"] = "ok"
+
+
+Status = Literal["ok", "loading", "overloaded", "stalled"]
+
+
+class Readiness(BaseModel):
+    """Whether to send requests here, why not, and the figures that it follows from."""
+
+    status: Status
+    reason: str | None = None
+    loaded: list[str]
+    waiting_s: float
+    limit_s: float
+    stalled_s: float
+    realtime_factor: float
+    rows: int
+    windows: int
+    executors: int
+
+
+def readiness(load: Load, *, stuck_s: float) -> Readiness:
+    """Ready is who has a warm model, room in its queue, and finished a batch lately if it has work."""
+    status, reason = _status(load, stalled_limit_s=min(STALLED_S, STALLED_SHARE * stuck_s))
+    return Readiness(
+        status=status,
+        reason=reason,
+        loaded=list(load.loaded),
+        waiting_s=round(load.waiting_s, 3),
+        limit_s=round(load.limit_s, 3),
+        stalled_s=round(load.stalled_s, 3),
+        realtime_factor=round(load.speed, 2),
+        rows=load.rows,
+        windows=load.windows,
+        executors=load.executors,
+    )
+
+
+def _status(load: Load, *, stalled_limit_s: float) -> tuple[Status, str | None]:
+    if not load.loaded:
+        return "loading", "No model is loaded yet."
+    if load.stalled_s >= stalled_limit_s:
+        return "stalled", f"There is work, and for {load.stalled_s:.1f} s no batch of it was done."
+    if load.waiting_s >= FULL_SHARE * load.limit_s:
+        return "overloaded", f"{load.waiting_s:.0f} s of audio are in work, of {load.limit_s:.0f} s at most."
+    return "ok", None
 
 
 class HealthRoutes:
     """Health, metrics and the index."""
 
-    def __init__(self, engine: Engine, metrics: Metrics) -> None:
+    def __init__(self, engine: Engine, metrics: Metrics, *, stuck_s: float) -> None:
         self._engine = engine
         self._metrics = metrics
+        self._stuck_s = stuck_s
         self.router = APIRouter(tags=["operation"])
         self.router.add_api_route("/", self.index, methods=["GET"], include_in_schema=False)
         self.router.add_api_route("/health/live", self.live, methods=["GET"])
-        self.router.add_api_route("/health/ready", self.ready, methods=["GET"], response_model=Health)
+        self.router.add_api_route(
+            "/health/ready",
+            self.ready,
+            methods=["GET"],
+            response_model=Readiness,
+            responses={503: {"model": Readiness}},
+        )
         self.router.add_api_route("/metrics", self.metrics, methods=["GET"], response_class=Response)
 
-    async def live(self) -> Health:
+    async def live(self) -> Alive:
         """The event loop answers."""
-        return Health(status="ok")
+        return Alive()
 
     async def ready(self) -> Response:
-        """200 once a model is loaded and warm, 503 before."""
-        loaded = [info.manifest.name for info in self._engine.models() if info.state == "loaded"]
-        health = Health(status="ok" if loaded else "loading", loaded=loaded)
-        return JSONResponse(health.model_dump(), 200 if loaded else 503)
+        """200 if requests sent here now are served, else 503 with the reason."""
+        health = readiness(self._engine.load(), stuck_s=self._stuck_s)
+        return JSONResponse(health.model_dump(exclude_none=True), 200 if health.status == "ok" else 503)
 
     async def metrics(self) -> Response:
         """The Prometheus text format."""

@@ -99,11 +99,11 @@ class Tracing:
             self._finish(scope, trace, outgoing.status or CLIENT_LEFT)
 
     def _finish(self, scope: Scope, trace: Trace, status: int) -> None:
-        route = _template(scope)
-        self._metrics.count_request(route=route, status=status)
+        route, total_ms = _template(scope), trace.elapsed_ms()
+        self._metrics.count_request(route=route, status=status, total_s=total_ms / 1000)
         self._metrics.observe_stages(trace.stage_ms)
         if trace.variant is not None and trace.audio_s is not None:
-            self._metrics.count_audio(variant=trace.variant, duration_s=trace.audio_s)
+            self._metrics.count_audio(variant=trace.variant, duration_s=trace.audio_s, total_s=total_ms / 1000)
         level = _log.debug if route.startswith("/health") or route == "/metrics" else _log.info
         level(
             "request",
@@ -113,7 +113,7 @@ class Tracing:
             status=status,
             variant=trace.variant,
             audio_s=trace.audio_s,
-            total_ms=round(trace.elapsed_ms(), 1),
+            total_ms=round(total_ms, 1),
             **{f"{stage}_ms": round(ms, 1) for stage, ms in trace.stage_ms.items()},
         )
 

@@ -1,30 +1,86 @@
 import pytest
 
+from service.api.health import readiness
 from service.engine.fake import FakeEngine, model_info
+from service.engine.types import Load, ModelInfo
 from tests.api.speech import FOX, app_of, client_of
 
-pytestmark = pytest.mark.anyio
+WARM = ("fake:fp32",)
 
 
-async def test_ready_names_what_is_loaded() -> None:
-    async with client_of(app_of(FakeEngine(FOX))) as client:
+class DisklessEngine(FakeEngine):
+    """Its store must not be read."""
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        raise AssertionError("the store was read")
+
+
+@pytest.mark.anyio
+async def test_ready_names_what_is_loaded_and_how_busy_it_is() -> None:
+    busy = Load(waiting_s=12.3456, limit_s=600, windows=3, rows=8, speed=21.5, executors=2, stalled_s=0.01, loaded=WARM)
+    async with client_of(app_of(DisklessEngine(FOX, busy=busy))) as client:
         answer = await client.get("/health/ready")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "loaded": ["fake:fp32"]})
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "status": "ok",
+        "loaded": ["fake:fp32"],
+        "waiting_s": 12.346,
+        "limit_s": 600.0,
+        "stalled_s": 0.01,
+        "realtime_factor": 21.5,
+        "rows": 8,
+        "windows": 3,
+        "executors": 2,
+    }
 
 
+@pytest.mark.anyio
 async def test_nothing_loaded_is_not_ready_but_alive() -> None:
-    engine = FakeEngine(FOX, infos=(model_info("fake", "fp32"),))
+    engine = DisklessEngine(FOX, infos=(model_info("fake", "fp32"),))
     async with client_of(app_of(engine)) as client:
-        assert (await client.get("/health/ready")).status_code == 503
+        ready, live = await client.get("/health/ready"), await client.get("/health/live")
+    assert (ready.status_code, ready.json()["status"]) == (503, "loading")
+    assert ready.json()["reason"]
+    assert (live.status_code, live.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("busy", "status"),
+    [
+        (Load(waiting_s=600, limit_s=600, loaded=WARM), "overloaded"),
+        (Load(waiting_s=1, limit_s=600, stalled_s=11, loaded=WARM), "stalled"),
+    ],
+)
+async def test_busy_engine_is_not_ready_and_says_why(busy: Load, status: str) -> None:
+    async with client_of(app_of(DisklessEngine(FOX, busy=busy))) as client:
+        answer = await client.get("/health/ready")
         assert (await client.get("/health/live")).status_code == 200
+    assert (answer.status_code, answer.json()["status"]) == (503, status)
+    assert answer.json()["reason"]
 
 
+@pytest.mark.parametrize(("waiting_s", "status"), [(0, "ok"), (89.9, "ok"), (90, "overloaded"), (150, "overloaded")])
+def test_queue_counts_as_full_from_nine_tenths_on(waiting_s: float, status: str) -> None:
+    assert readiness(Load(waiting_s=waiting_s, limit_s=100, loaded=WARM), stuck_s=60).status == status
+
+
+@pytest.mark.parametrize(
+    ("stalled_s", "stuck_s", "status"),
+    [(9.9, 60, "ok"), (10, 60, "stalled"), (1.9, 4, "ok"), (2, 4, "stalled"), (10, 3600, "stalled")],
+)
+def test_stall_shows_before_the_executor_is_replaced(stalled_s: float, stuck_s: float, status: str) -> None:
+    assert readiness(Load(stalled_s=stalled_s, limit_s=100, loaded=WARM), stuck_s=stuck_s).status == status
+
+
+@pytest.mark.anyio
 async def test_operation_needs_no_key() -> None:
     async with client_of(app_of(FakeEngine(FOX), api_keys=("k",))) as client:
         for path in ("/", "/health/live", "/health/ready", "/metrics", "/docs"):
             assert (await client.get(path)).status_code == 200
 
 
+@pytest.mark.anyio
 async def test_index_shows_the_first_request_to_try() -> None:
     async with client_of(app_of(FakeEngine(FOX))) as client:
         page = (await client.get("/")).text

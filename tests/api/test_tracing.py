@@ -35,7 +35,7 @@ async def test_a_request_is_one_log_line_with_its_stages_and_variant() -> None:
     assert line["request_id"] == answer.headers["x-request-id"]
     assert (line["method"], line["path"], line["status"]) == ("POST", "/v1/audio/transcriptions", 200)
     assert (line["variant"], line["audio_s"], line["decode_ms"]) == ("fake:fp32", 8.47, 1.0)
-    assert {"upload_ms", "encode_ms", "total_ms"} <= set(line)
+    assert {"upload_ms", "queue_ms", "encode_ms", "total_ms"} <= set(line)
 
 
 async def test_unforeseen_fault_is_logged_with_its_id_and_gives_nothing_away() -> None:
@@ -73,3 +73,6 @@ async def test_metrics_count_requests_stages_and_audio_by_route() -> None:
     assert 'wren_requests_total{route="unknown",status="404"} 1.0' in text
     assert 'wren_audio_seconds_total{variant="fake:fp32"} 8.47' in text
     assert 'wren_stage_seconds_count{stage="decode"} 1.0' in text
+    assert 'wren_stage_seconds_count{stage="queue"} 1.0' in text
+    assert 'wren_request_seconds_count{route="/v1/audio/transcriptions"} 1.0' in text
+    assert "wren_request_realtime_factor_count 1.0" in text
