@@ -51,7 +51,7 @@ def first_request(settings: "Settings", sample: Path, *, port: int) -> str:
 def _run(settings: "Settings", listener: socket.socket) -> None:
     from service import logs
     from service.app import create_app
-    from service.cli.server import Server
+    from service.cli.server import Server, allow_open_files
     from service.engine.engine import LocalEngine
 
     def ready() -> None:
@@ -59,6 +59,7 @@ def _run(settings: "Settings", listener: socket.socket) -> None:
         typer.echo(f"\nWren is ready with {settings.model}. The first request to try:\n\n  {line}\n")
 
     logs.configure(log_format=settings.log_format, level=settings.log_level)
+    allow_open_files()
     with reported(settings):
         engine = LocalEngine(settings)
         Server(create_app(settings, engine), engine=engine, ready=ready).run(sockets=[listener])

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import sys
 from collections.abc import Callable
 
 import uvicorn
@@ -11,6 +12,9 @@ from service.engine.types import Engine
 
 GRACE_S = 30
 """How long requests may finish after a signal to stop."""
+
+OPEN_FILES = 2**16
+"""A client is a connection, and a temporary file if memory is short: the usual limit of 1,024 is 500 clients."""
 
 
 class Server(uvicorn.Server):
@@ -44,3 +48,15 @@ class Server(uvicorn.Server):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
         super().run(sockets)
+
+
+def allow_open_files(wanted: int = OPEN_FILES) -> None:
+    """Let this process open so many files and connections, as far as the system lets it."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    if now != resource.RLIM_INFINITY and now < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))

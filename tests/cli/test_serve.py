@@ -1,4 +1,6 @@
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,15 @@ def test_first_request_carries_a_key_where_one_is_needed() -> None:
     line = first_request(Settings(api_keys="secret"), SAMPLE, port=8000)  # type: ignore[arg-type]
     assert "-H 'Authorization: Bearer KEY'" in line
     assert "secret" not in line
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+@pytest.mark.parametrize(("hard", "wanted", "allowed"), [(900, 600, 600), (500, 600, 500), (900, 100, 256)])
+def test_files_may_be_open_as_far_as_the_system_lets(hard: int, wanted: int, allowed: int) -> None:
+    code = (
+        "import resource; from service.cli.server import allow_open_files;"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, (256, {hard})); allow_open_files({wanted});"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == allowed
