@@ -53,6 +53,7 @@ def _run(settings: "Settings", listener: socket.socket) -> None:
     from service.app import create_app
     from service.cli.server import Server, allow_open_files
     from service.engine.engine import LocalEngine
+    from service.metrics import Metrics
 
     def ready() -> None:
         line = first_request(settings, sample_path(), port=listener.getsockname()[1])
@@ -61,5 +62,6 @@ def _run(settings: "Settings", listener: socket.socket) -> None:
     logs.configure(log_format=settings.log_format, level=settings.log_level)
     allow_open_files()
     with reported(settings):
-        engine = LocalEngine(settings)
-        Server(create_app(settings, engine), engine=engine, ready=ready).run(sockets=[listener])
+        metrics = Metrics()
+        engine = LocalEngine(settings, observer=metrics)
+        Server(create_app(settings, engine, metrics), engine=engine, ready=ready).run(sockets=[listener])
