@@ -16,6 +16,7 @@ WrenError
 """
 
 import math
+from typing import Literal
 
 
 class WrenError(Exception):
@@ -95,8 +96,14 @@ class ModelUnavailable(WrenError, RuntimeError):
 class Overloaded(WrenError, RuntimeError):
     """Too much audio is waiting already."""
 
-    def __init__(self, reason: str = "too much audio is waiting", *, retry_after_s: float) -> None:
-        self.reason, self.retry_after_s = reason, max(1, math.ceil(retry_after_s))
+    def __init__(
+        self,
+        reason: str = "too much audio is waiting",
+        *,
+        retry_after_s: float,
+        cause: Literal["queue", "deadline"] = "queue",
+    ) -> None:
+        self.reason, self.cause, self.retry_after_s = reason, cause, max(1, math.ceil(retry_after_s))
         super().__init__(f"The server is busy: {reason}. Try again in {self.retry_after_s} s.")
 
 

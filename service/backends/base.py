@@ -1,8 +1,10 @@
-"""The seam to one loaded variant on one device: arrays in, arrays out, from one thread.
+"""The seam to one loaded variant on one device: arrays in, arrays out.
 
-A backend knows nothing of audio, text, requests or queues. An encoder-decoder is used so:
+A backend knows nothing of audio, text, requests or queues. Several threads may use it at once; `Rows` belong to the
+thread that opened them. A row's outcome is the same in any company, to the rounding of float32 at most: what cannot be
+computed so is computed row by row. An encoder-decoder is used so:
 
-    memory = backend.encode(batch)                 # once a window
+    (memory,) = backend.encode(batch)              # once a window; a memory a row
     rows = backend.open(capacity=8, length=memory.length)
     rows.join(memory)                              # rows take the slots at the end
     logits = rows.step(prompt).logits              # the whole prompt at once, then a token a row and step
@@ -110,14 +112,11 @@ def _padded(rows: Sequence[npt.NDArray[_Number]], padding: Sequence[float]) -> n
 
 
 class Memory(Protocol):
-    """What the encoder made of a batch; only the backend that made it can read it."""
-
-    @property
-    def rows(self) -> int: ...
+    """What the encoder made of a window; only a backend of the same variant can read it."""
 
     @property
     def length(self) -> int:
-        """Encoder positions, the longest row's."""
+        """Encoder positions."""
         ...
 
 
@@ -140,7 +139,7 @@ class Rows(Protocol):
     def __len__(self) -> int: ...
 
     def join(self, memory: Memory) -> None:
-        """Append all rows of `memory`, not longer than the `length` opened with; nothing is decoded yet."""
+        """Append a row, not longer than the `length` opened with; nothing is decoded yet."""
         ...
 
     def leave(self, slot: int) -> None:
@@ -158,7 +157,18 @@ class Backend(Protocol):
     @property
     def memory_bytes(self) -> int: ...
 
-    def encode(self, batch: EncoderBatch) -> Memory: ...
+    @property
+    def encoder_rows(self) -> int:
+        """Rows that it computes together; of a larger batch it makes several, so more save nothing."""
+        ...
+
+    def row_bytes(self, length: int) -> int:
+        """What the caches of a row take that was opened with this `length`."""
+        ...
+
+    def encode(self, batch: EncoderBatch) -> "Sequence[Memory]":
+        """A memory for each row."""
+        ...
 
     def open(self, *, capacity: int, length: int) -> Rows: ...
 

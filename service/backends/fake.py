@@ -3,9 +3,11 @@
 It computes nothing: a memory is a line, and the logits at each step point at the line's next token.
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
+from typing import Literal
 
 import numpy as np
 
@@ -13,6 +15,11 @@ from service.backends.base import EncoderBatch, Floats, Integers, Memory, Step
 
 LOOK = 10
 """Memory positions between one token and the next, as the attention tells it."""
+
+
+Fault = Literal["encode", "step", "number", "crash"]
+"""What goes wrong with a batch that a line is in: encoding it fails, a step fails, or the thread dies; "number": the
+line's logits are not numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +30,21 @@ class Line:
         tokens: one a step, and the backend's end token behind the last.
         logit: of the token; all others have 0.
         at_start: a token and its logit at every position of the prompt but the last.
+        fault: what is wrong with it.
     """
 
     tokens: tuple[int, ...]
     logit: float = 30.0
     at_start: tuple[int, float] | None = None
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FakeMemory:
-    """A line a row."""
+    """The line that the row says."""
 
-    lines: tuple[Line, ...]
+    line: Line
     length: int
-
-    @property
-    def rows(self) -> int:
-        return len(self.lines)
 
 
 @dataclass(slots=True, eq=False)
@@ -47,7 +52,10 @@ class FakeBackend:
     """See `service.backends.base.Backend`. Windows that are encoded say the lines in turn, over and over.
 
     Attributes:
-        batches: the features of every encoding, in order.
+        chosen: which of the lines a row says, by its features; in turn if left out.
+        gate: awaited before every encoding, as if it took so long.
+        encoder_rows: see the seam.
+        batches: what was encoded, in order.
         steps: how many rows each step had, in order.
         closed: whether it was.
     """
@@ -56,6 +64,9 @@ class FakeBackend:
     vocabulary: int
     end_token: int
     heads: int = 1
+    chosen: Callable[[EncoderBatch], int] | None = None
+    gate: threading.Event | None = None
+    encoder_rows: int = 1
     batches: list[EncoderBatch] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     closed: bool = False
@@ -69,9 +80,17 @@ class FakeBackend:
     def memory_bytes(self) -> int:
         return 0
 
-    def encode(self, batch: EncoderBatch) -> FakeMemory:
+    def row_bytes(self, length: int) -> int:
+        return 1
+
+    def encode(self, batch: EncoderBatch) -> list[FakeMemory]:
         self.batches.append(batch)
-        return FakeMemory(tuple(next(self._turn) for _ in range(batch.rows)), batch.log_weights.shape[1])
+        if self.gate is not None:
+            self.gate.wait()
+        rows = [batch.row(index) for index in range(batch.rows)]
+        lines = [next(self._turn) if self.chosen is None else self.lines[self.chosen(row)] for row in rows]
+        _fail(lines, "encode")
+        return [FakeMemory(line, row.log_weights.shape[1]) for line, row in zip(lines, rows, strict=True)]
 
     def open(self, *, capacity: int, length: int) -> "FakeRows":
         return FakeRows(self, capacity=capacity, length=length)
@@ -81,6 +100,13 @@ class FakeBackend:
 
     def close(self) -> None:
         self.closed = True
+
+
+def _fail(lines: Sequence[Line], fault: Fault) -> None:
+    if any(line.fault == fault for line in lines):
+        raise RuntimeError(f"a line that fails to {fault}")
+    if any(line.fault == "crash" for line in lines):
+        raise SystemExit("a line that ends the thread")
 
 
 @dataclass(slots=True)
@@ -102,9 +128,9 @@ class FakeRows:
     def join(self, memory: Memory) -> None:
         if not isinstance(memory, FakeMemory):
             raise TypeError(f"memory of another backend: {type(memory).__name__}")
-        if len(self) + memory.rows > self._capacity or memory.length > self._length:
-            raise ValueError(f"{memory.rows} rows of length {memory.length} do not fit")
-        self._rows += [_Row(line) for line in memory.lines]
+        if len(self) == self._capacity or memory.length > self._length:
+            raise ValueError(f"a row of length {memory.length} does not fit")
+        self._rows.append(_Row(memory.line))
 
     def leave(self, slot: int) -> None:
         last = self._rows.pop()
@@ -117,6 +143,7 @@ class FakeRows:
         if len(rows) < len(tokens):
             raise IndexError(f"slots {first} to {first + len(tokens) - 1} of {len(self)}")
         self._backend.steps.append(len(rows))
+        _fail([row.line for row in rows], "step")
         logits = np.stack([[self._logits(row, at % count, count) for at in wanted] for row in rows])
         attention = np.zeros((len(rows), self._backend.heads, count, self._length), np.float32)
         for index, row in enumerate(rows):
@@ -132,4 +159,4 @@ class FakeRows:
         elif line.at_start is not None:
             token, logit = line.at_start
             logits[token] = logit
-        return logits
+        return logits if line.fault != "number" else np.full_like(logits, np.nan)

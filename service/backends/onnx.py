@@ -19,14 +19,10 @@ _Array = npt.NDArray[np.generic]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnnxMemory:
-    """What cross-attention reads: k0, v0, k1, … of the decoder layers; keys [B, H, size, T], values [B, H, T, size]."""
+    """What cross-attention reads: k0, v0, k1, … of the decoder layers; keys [1, H, size, T], values [1, H, T, size]."""
 
     layers: tuple[Floats, ...]
     log_weights: Floats
-
-    @property
-    def rows(self) -> int:
-        return len(self.log_weights)
 
     @property
     def length(self) -> int:
@@ -49,8 +45,15 @@ class _Sizes:
 class OnnxBackend:
     """See `service.backends.base.Backend`."""
 
-    def __init__(self, folder: Path, *, threads: int) -> None:
-        self._encoder = _session(folder / "encoder.onnx", threads)
+    def __init__(self, folder: Path, *, threads: int, encoder_threads: int | None = None) -> None:
+        """Load a variant.
+
+        Args:
+            folder: of the variant, with encoder.onnx and decoder.onnx.
+            threads: that a decoder step may use; a step is a hundred small operations, which few threads can share.
+            encoder_threads: that an encoding may use, as many as a step if left out.
+        """
+        self._encoder = _session(folder / "encoder.onnx", encoder_threads or threads)
         self._decoder = _session(folder / "decoder.onnx", threads)
         self._encoder_inputs = {node.name for node in self._encoder.get_inputs()}
         self._sizes = _sizes(self._decoder)
@@ -61,18 +64,29 @@ class OnnxBackend:
         """The weights; caches come with `open`."""
         return self._bytes
 
-    def encode(self, batch: EncoderBatch) -> OnnxMemory:
-        sizes, (rows, length) = self._sizes, batch.log_weights.shape
-        keys = (rows, sizes.heads, sizes.cross_size, length)
-        values = (rows, sizes.heads, length, sizes.cross_size)
+    @property
+    def encoder_rows(self) -> int:
+        """One: together they save nothing on a CPU (docs/benchmarks.md, "Batches"); in INT8 they would share scales."""
+        return 1
+
+    def row_bytes(self, length: int) -> int:
+        sizes = self._sizes
+        return 4 * 2 * sizes.layers * sizes.heads * (sizes.self_size * sizes.positions + sizes.cross_size * length)
+
+    def encode(self, batch: EncoderBatch) -> list[OnnxMemory]:
+        return [self._encode(batch.row(index)) for index in range(batch.rows)]
+
+    def _encode(self, row: EncoderBatch) -> OnnxMemory:
+        sizes, (_, length) = self._sizes, row.log_weights.shape
+        keys, values = (1, sizes.heads, sizes.cross_size, length), (1, sizes.heads, length, sizes.cross_size)
         layers = tuple(np.empty(shape, np.float32) for _ in range(sizes.layers) for shape in (keys, values))
         binding = _Binding(self._encoder)
         for name in self._encoder_inputs:
-            binding.input(name, np.ascontiguousarray(getattr(batch, name)))
+            binding.input(name, np.ascontiguousarray(getattr(row, name)))
         for index, array in enumerate(layers):
             binding.output(f"cross_{'kv'[index % 2]}_{index // 2}", array)
         binding.run()
-        return OnnxMemory(layers, batch.log_weights)
+        return OnnxMemory(layers, row.log_weights)
 
     def open(self, *, capacity: int, length: int) -> "OnnxRows":
         return OnnxRows(self._decoder, self._sizes, capacity=capacity, length=length)
@@ -103,7 +117,7 @@ class OnnxRows:
         self._log_weights: Floats = np.full((capacity, length), MASKED, np.float32)
         self._past = np.zeros(capacity, np.int64)
         self._count = 0
-        self._bindings: dict[tuple[int, int, int, int], _StepBinding] = {}
+        self._steps: dict[int, _StepBinding] = {}
 
     def __len__(self) -> int:
         return self._count
@@ -111,17 +125,15 @@ class OnnxRows:
     def join(self, memory: Memory) -> None:
         if not isinstance(memory, OnnxMemory):
             raise TypeError(f"memory of another backend: {type(memory).__name__}")
-        if self._count + memory.rows > self._capacity or memory.length > self._length:
-            raise ValueError(
-                f"{memory.rows} rows of length {memory.length} do not fit: "
-                f"{self._capacity - self._count} of length {self._length} are free"
-            )
-        if memory.rows == self._capacity == 1 and memory.length == self._length:
+        if self._count == self._capacity or memory.length > self._length:
+            free = self._capacity - self._count
+            raise ValueError(f"a row of length {memory.length} does not fit: {free} of length {self._length} are free")
+        if self._capacity == 1 and memory.length == self._length:
             self._adopt(memory)
         else:
             self._copy(memory)
-        self._past[self._count : self._count + memory.rows] = 0
-        self._count += memory.rows
+        self._past[self._count] = 0
+        self._count += 1
 
     def leave(self, slot: int) -> None:
         if not 0 <= slot < self._count:
@@ -150,19 +162,20 @@ class OnnxRows:
     def _adopt(self, memory: OnnxMemory) -> None:
         """The memory fills the only slot, so no row ever moves: its arrays are read in place and nothing is copied."""
         self._cross, self._log_weights = memory.layers, memory.log_weights.copy()
-        self._bindings.clear()
+        self._steps.clear()
 
     def _copy(self, memory: OnnxMemory) -> None:
         if not self._cross:
             self._cross = tuple(self._empty_cross(index) for index in range(2 * self._sizes.layers))
-        rows = slice(self._count, self._count + memory.rows)
-        self._log_weights[rows] = MASKED
-        self._log_weights[rows, : memory.length] = memory.log_weights
+        slot, length = self._count, memory.length
+        self._log_weights[slot] = MASKED
+        self._log_weights[slot, :length] = memory.log_weights[0]
         for index, (ours, theirs) in enumerate(zip(self._cross, memory.layers, strict=True)):
-            # Both as [rows, heads, T, size]. Values behind a row's end are multiplied by zero: they must be finite.
-            slots: Floats = ours[rows].swapaxes(2, 3) if index % 2 == 0 else ours[rows]
-            slots[:, :, : memory.length] = theirs.swapaxes(2, 3) if index % 2 == 0 else theirs
-            slots[:, :, memory.length :] = 0
+            # What lies behind a row's end is multiplied by zero: it must be finite.
+            if index % 2 == 0:
+                ours[slot, :, :, :length], ours[slot, :, :, length:] = theirs[0], 0
+            else:
+                ours[slot, :, :length], ours[slot, :, length:] = theirs[0], 0
 
     def _empty_cross(self, index: int) -> Floats:
         sizes = self._sizes
@@ -170,19 +183,24 @@ class OnnxRows:
         return np.empty((self._capacity, sizes.heads, *ends), np.float32)
 
     def _binding(self, first: int, rows: int, count: int, wanted: int) -> "_StepBinding":
-        key = (first, rows, count, wanted)
-        if key not in self._bindings:
-            slots = slice(first, first + rows)
-            binding = _StepBinding(self._session, self._sizes, rows, count, wanted, self._length)
-            binding.input("past", self._past[slots])
-            binding.input("log_weights", self._log_weights[slots])
-            for index, (cache, cross) in enumerate(zip(self._caches, self._cross, strict=True)):
-                name = f"{'kv'[index % 2]}_{index // 2}"
-                binding.input(f"self_{name}", cache[slots])
-                binding.output(f"self_{name}_out", cache[slots])
-                binding.input(f"cross_{name}", cross[slots])
-            self._bindings[key] = binding
-        return self._bindings[key]
+        """Steps of all rows, a token each, come again and again; prompts differ and are bound anew each time."""
+        if first or count > 1 or wanted > 1:
+            return self._bound(first, rows, count, wanted)
+        if rows not in self._steps:
+            self._steps[rows] = self._bound(first, rows, count, wanted)
+        return self._steps[rows]
+
+    def _bound(self, first: int, rows: int, count: int, wanted: int) -> "_StepBinding":
+        slots = slice(first, first + rows)
+        binding = _StepBinding(self._session, self._sizes, rows, count, wanted, self._length)
+        binding.input("past", self._past[slots])
+        binding.input("log_weights", self._log_weights[slots])
+        for index, (cache, cross) in enumerate(zip(self._caches, self._cross, strict=True)):
+            name = f"{'kv'[index % 2]}_{index // 2}"
+            binding.input(f"self_{name}", cache[slots])
+            binding.output(f"self_{name}_out", cache[slots])
+            binding.input(f"cross_{name}", cross[slots])
+        return binding
 
 
 class _Binding:
@@ -230,8 +248,8 @@ def _session(path: Path, threads: int) -> ort.InferenceSession:
     options.log_severity_level = 3
     # Lengths differ from call to call: patterns of memory use would be kept for each of them (onnxruntime #13500).
     options.enable_mem_pattern = False
-    # Else the threads of the session that ran last take the cores from the one that runs now: a third of the time.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    # Threads that spin while they wait take the cores from the executors beside them: a third of the throughput.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 

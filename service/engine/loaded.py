@@ -1,15 +1,11 @@
 """Variants in memory: loaded when first asked for, the least lately used dropped. Loading is for one thread."""
 
 import logging
-import time
 from collections import OrderedDict
 
 from model_store.manifest import Manifest
-from model_store.registry import Registry
-from service.backends.onnx import OnnxBackend
-from service.errors import ModelUnavailable
-from service.recognition import families
-from service.recognition.recognizer import Recognizer
+from service.engine.loading import Loader
+from service.engine.profile import Hosted
 
 _log = logging.getLogger(__name__)
 
@@ -18,45 +14,50 @@ KEPT = 3
 
 
 class Loaded:
-    """The variants in memory. A recogniser that is in use lives on when it is dropped here."""
+    """The variants in memory. One that is in use lives on when it is dropped here."""
 
-    def __init__(self, registry: Registry, *, threads: int) -> None:
-        self._registry, self._threads = registry, threads
-        self._recognizers: OrderedDict[str, Recognizer] = OrderedDict()
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self._hosted: OrderedDict[str, Hosted] = OrderedDict()
 
-    def names(self) -> frozenset[str]:
-        return frozenset(self._recognizers)
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._hosted)
 
-    def find(self, manifest: Manifest) -> Recognizer | None:
-        """The recogniser if it is in memory; at once, and from any thread."""
-        return self._recognizers.get(manifest.name)
+    def find(self, manifest: Manifest) -> Hosted | None:
+        """The variant if it is in memory; at once, and from any thread."""
+        return self._hosted.get(manifest.name)
 
-    def get(self, manifest: Manifest) -> Recognizer:
-        """The recogniser for a variant, loaded and warmed up if it is not there.
+    def settle(self, manifest: Manifest) -> Hosted:
+        """The variant that mostly serves, loaded first: by it the executors are chosen.
 
         Raises:
             ModelUnavailable: a file is missing or damaged, or this runtime cannot run it.
         """
-        name = manifest.name
-        if name not in self._recognizers:
-            self._recognizers[name] = self._load(manifest)
-            while len(self._recognizers) > KEPT:
-                dropped, _ = self._recognizers.popitem(last=False)
-                _log.info("dropped %s: %d variants are the most in memory", dropped, KEPT)
-        self._recognizers.move_to_end(name)
-        return self._recognizers[name]
+        return self._keep(self._loader.settle(manifest))
 
-    def _load(self, manifest: Manifest) -> Recognizer:
-        if manifest.runtime != "onnxruntime":
-            raise ModelUnavailable(manifest.name, f"its runtime {manifest.runtime} is not supported here")
-        folder = self._registry.path(manifest)
-        started = time.perf_counter()
-        try:
-            recognizer = Recognizer(OnnxBackend(folder, threads=self._threads), families.load(folder))
-            recognizer.warmup()
-        except Exception as error:
-            # onnxruntime's errors have no common class below Exception; whatever it is, the server goes on.
-            reason = (str(error) or repr(error)).splitlines()[0].replace(f"{folder}/", "")
-            raise ModelUnavailable(manifest.name, reason) from error
-        _log.info("loaded %s in %.0f ms", manifest.name, 1e3 * (time.perf_counter() - started))
-        return recognizer
+    def get(self, manifest: Manifest) -> Hosted:
+        """A variant, loaded and warmed up if it is not there.
+
+        Raises:
+            ModelUnavailable: as above.
+        """
+        return self._keep(self.find(manifest) or self._loader.load(manifest))
+
+    def renew(self, lost: Hosted) -> Hosted:
+        """A variant whose executor was lost, loaded anew; one that was renewed meanwhile is taken.
+
+        Raises:
+            ModelUnavailable: as above.
+        """
+        found = self.find(lost.manifest)
+        if found is not None and found is not lost:
+            return found
+        return self._keep(self._loader.load(lost.manifest))
+
+    def _keep(self, hosted: Hosted) -> Hosted:
+        self._hosted[hosted.manifest.name] = hosted
+        self._hosted.move_to_end(hosted.manifest.name)
+        while len(self._hosted) > KEPT:
+            dropped, _ = self._hosted.popitem(last=False)
+            _log.info("dropped %s: %d variants are the most in memory", dropped, KEPT)
+        return hosted

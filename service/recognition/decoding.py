@@ -1,27 +1,37 @@
-"""Encoder memories in, token sequences out: rows are decoded together and leave as they end.
+"""Encoder memories in, token sequences out: rows are decoded together, join at any step and leave as they end.
 
 Greedy at temperature 0, else sampled, with suppression as the original has it (openai/whisper, `decoding.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from service.backends.base import Backend, Floats, Memory, Rows
+from service.backends.base import Backend, Floats, Integers, Memory, Rows, Step
+from service.errors import RecognitionFailed
 from service.recognition.families.base import Family, Prompt
 from service.recognition.repetition import looping
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """One window to decode: its memory (one row), how it is primed, and the most tokens it may have."""
+    """One window to decode.
+
+    Attributes:
+        memory: of one row.
+        token_limit: the most text tokens; 0 feeds the prompt and no more.
+        aligned: whether the attention is wanted.
+        probe: first token, and behind the last, of those whose probabilities at the start token are wanted.
+    """
 
     memory: Memory
     prompt: Prompt
     token_limit: int
     temperature: float = 0.0
     seed: int = 0
+    aligned: bool = True
+    probe: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +45,8 @@ class Hypothesis:
         no_speech_prob: 0 for families that do not tell.
         looped: the row was stopped because it repeated itself.
         attention: [alignment heads, tokens + 1, memory length]: row i looks where token i is heard, the last one at the
-            end. Empty if the family has no alignment heads.
+            end. Empty if the family has no alignment heads, or the job was not to be aligned.
+        probed: the probabilities that the job asked for, among themselves.
     """
 
     tokens: tuple[int, ...]
@@ -45,6 +56,7 @@ class Hypothesis:
     temperature: float
     looped: bool
     attention: Floats
+    probed: Floats
 
     @property
     def avg_logprob(self) -> float:
@@ -52,71 +64,142 @@ class Hypothesis:
         return (sum(self.logprobs) + self.end_logprob) / (len(self.tokens) + 1)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ended:
+    """A job that left the batch, with its hypothesis or with what went wrong with it alone."""
+
+    job: Job
+    result: Hypothesis | Exception
+
+
 def decode(backend: Backend, family: Family, jobs: Sequence[Job]) -> list[Hypothesis]:
-    """Decode all jobs together; the hypotheses come in the order of the jobs."""
-    rows = backend.open(capacity=len(jobs), length=max(job.memory.length for job in jobs))
-    running: list[_Row] = []
-    for index, job in enumerate(jobs):
-        rows.join(job.memory)
-        running.append(_Row(index, job))
-    logits = _prime(rows, family, running)
-    done: dict[int, Hypothesis] = {}
-    while True:
-        for row, scores in zip(running, logits, strict=True):
-            row.choose(scores, family)
-        for slot in reversed(range(len(running))):
-            if running[slot].ended:
-                done[running[slot].index] = running[slot].hypothesis()
-                rows.leave(slot)
-                running[slot] = running[-1]
-                running.pop()
-        if not running:
-            return [done[index] for index in range(len(jobs))]
-        step = rows.step(np.array([[row.tokens[-1]] for row in running], np.int64))
-        logits = step.logits[:, 0]
-        for row, attention in zip(running, step.attention, strict=True):
-            row.attend(attention[:, 0])
+    """Decode all jobs together; the hypotheses come in the order of the jobs.
+
+    Raises:
+        Exception: what the backend raised on one of them.
+    """
+    if not jobs:
+        return []
+    length = max(job.memory.length for job in jobs)
+    batch = DecodeBatch(backend, family, capacity=len(jobs), length=length)
+    ended = batch.join(jobs)
+    while len(batch):
+        ended += batch.step()
+    found: dict[int, Hypothesis] = {}
+    for one in ended:
+        if isinstance(one.result, Exception):
+            raise one.result
+        found[id(one.job)] = one.result
+    return [found[id(job)] for job in jobs]
 
 
-def language_probabilities(backend: Backend, family: Family, memory: Memory, start_token: int) -> Floats:
-    """[languages] for a memory of one row, from the logits behind the start token."""
-    first = family.first_language_token
-    if first is None:
-        return np.ones(1, np.float32)
-    rows = backend.open(capacity=1, length=memory.length)
-    rows.join(memory)
-    logits = rows.step(np.array([[start_token]], np.int64)).logits[0, 0]
-    return np.exp(_log_softmax(logits[first : first + len(family.languages)]))
+class DecodeBatch:
+    """Rows that share decoder steps. Called from one thread.
+
+    A step that fails is tried again row by row, so that only the row that cannot be computed is lost.
+    """
+
+    def __init__(self, backend: Backend, family: Family, *, capacity: int, length: int) -> None:
+        self._rows: Rows = backend.open(capacity=capacity, length=length)
+        self._family = family
+        self._running: list[_Row] = []
+        self._scratch = np.empty(len(family.mask), np.float32)
+        self.capacity, self.length = capacity, length
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def join(self, jobs: Sequence[Job]) -> list[Ended]:
+        """Feed the prompts of more rows, all at once where they are alike; those that end at once are returned."""
+        ended: list[Ended] = []
+        entering: list[_Row] = []
+        for job in jobs:
+            try:
+                self._rows.join(job.memory)
+            except Exception as error:  # a memory that does not fit, or no memory left: this row's own fault
+                ended.append(Ended(job, error))
+            else:
+                entering.append(_Row(job))
+        first = len(self._running)
+        self._running += entering
+        while first < len(self._running):
+            count = _alike([row.job.prompt for row in self._running[first:]])
+            self._prime(first, count)
+            first += count
+        return ended + self._leave()
+
+    def step(self) -> list[Ended]:
+        """A token more for each row; those that ended are returned."""
+        tokens = np.array([[row.tokens[-1]] for row in self._running], np.int64)
+        for row, step, index in self._computed(0, tokens, wanted=(-1,)):
+            row.attend(step.attention[index, :, 0])
+            row.choose(step.logits[index, 0], self._family, self._scratch)
+        return self._leave()
+
+    def drop(self, job: Job) -> None:
+        """Take a row out before its end; one that has left already is nothing to do."""
+        for slot, row in enumerate(self._running):
+            if row.job is job:
+                self._remove(slot)
+                return
+
+    def _prime(self, first: int, count: int) -> None:
+        prompt = self._running[first].job.prompt
+        tokens = np.array([row.job.prompt.tokens for row in self._running[first : first + count]], np.int64)
+        for row, step, index in self._computed(first, tokens, wanted=(prompt.start, -1)):
+            row.prime(step.logits[index, 0], self._family)
+            row.attend(step.attention[index, :, -1])
+            row.choose(step.logits[index, 1], self._family, self._scratch)
+
+    def _computed(self, first: int, tokens: Integers, *, wanted: tuple[int, ...]) -> "Iterator[tuple[_Row, Step, int]]":
+        """Each row with the step that computed it and its place in there; rows that cannot be computed get their error.
+
+        A step's arrays hold until the next one, so a row must be dealt with before the next is asked for.
+        """
+        rows = self._running[first : first + len(tokens)]
+        try:
+            step = self._rows.step(tokens, first=first, wanted=wanted)
+        except Exception as error:  # whatever a runtime raises: there is no common class
+            if len(rows) == 1:
+                rows[0].error = error
+                return
+            for index in range(len(rows)):
+                yield from self._computed(first + index, tokens[index : index + 1], wanted=wanted)
+            return
+        yield from ((row, step, index) for index, row in enumerate(rows))
+
+    def _leave(self) -> list[Ended]:
+        ended = []
+        for slot in reversed(range(len(self._running))):
+            row = self._running[slot]
+            if row.error is not None:
+                ended.append(Ended(row.job, row.error))
+            elif row.ended:
+                ended.append(Ended(row.job, row.hypothesis()))
+            else:
+                continue
+            self._remove(slot)
+        return ended
+
+    def _remove(self, slot: int) -> None:
+        self._rows.leave(slot)
+        self._running[slot] = self._running[-1]
+        self._running.pop()
 
 
-def _prime(rows: Rows, family: Family, running: "list[_Row]") -> Floats:
-    """Feed the prompts, all at once where they are equally long, and give the logits for the first tokens."""
-    first_logits: list[Floats] = []
-    slot = 0
-    while slot < len(running):
-        prompt = running[slot].job.prompt
-        same = 1
-        while slot + same < len(running) and _alike(running[slot + same].job.prompt, prompt):
-            same += 1
-        group = running[slot : slot + same]
-        tokens = np.array([row.job.prompt.tokens for row in group], np.int64)
-        step = rows.step(tokens, first=slot, wanted=(prompt.start, -1))
-        for row, logits, attention in zip(group, step.logits, step.attention, strict=True):
-            row.prime(logits[0], attention[:, -1], family)
-            first_logits.append(logits[1].copy())
-        slot += same
-    return np.stack(first_logits)
-
-
-def _alike(one: Prompt, other: Prompt) -> bool:
-    return len(one.tokens) == len(other.tokens) and one.start == other.start
+def _alike(prompts: Sequence[Prompt]) -> int:
+    """How many of the first prompts can be fed together."""
+    first = prompts[0]
+    for count, prompt in enumerate(prompts):
+        if len(prompt.tokens) != len(first.tokens) or prompt.start != first.start:
+            return count
+    return len(prompts)
 
 
 @dataclass(slots=True, eq=False)
 class _Row:
     """A row that is being decoded."""
 
-    index: int
     job: Job
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
@@ -124,33 +207,43 @@ class _Row:
     no_speech_prob: float = 0.0
     ended: bool = False
     looped: bool = False
+    error: Exception | None = None
     looks: list[Floats] = field(default_factory=list)
+    probed: Floats = field(default_factory=lambda: np.empty(0, np.float32))
     random: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(self.job.seed)
 
-    def prime(self, start_logits: Floats, attention: Floats, family: Family) -> None:
+    def prime(self, start_logits: Floats, family: Family) -> None:
         if family.no_speech_token is not None:
-            self.no_speech_prob = float(np.exp(_log_softmax(start_logits)[family.no_speech_token]))
-        self.attend(attention)
+            self.no_speech_prob = float(np.exp(start_logits[family.no_speech_token] - _log_sum_exp(start_logits)))
+        if self.job.probe is not None:
+            probed = start_logits[slice(*self.job.probe)]
+            self.probed = np.exp(probed - _log_sum_exp(probed))
 
     def attend(self, attention: Floats) -> None:
         """Keep where the step looked, [alignment heads, memory length of the batch]."""
-        self.looks.append(attention[:, : self.job.memory.length].copy())
+        if self.job.aligned:
+            self.looks.append(attention[:, : self.job.memory.length].copy())
 
-    def choose(self, logits: Floats, family: Family) -> None:
+    def choose(self, logits: Floats, family: Family, scratch: Floats) -> None:
         """Take the next token from its logits, and see whether the row has ended."""
-        scores = logits + (family.mask if self.tokens else family.first_mask)
-        token = self._pick(scores)
-        logprob = float(scores[token] - _log_sum_exp(scores))
-        if token == family.end_token:
-            self.end_logprob, self.ended = logprob, True
+        if not self.job.token_limit:
+            self.ended = True
             return
-        self.tokens.append(token)
-        self.logprobs.append(logprob)
-        self.looped = looping(self.tokens)
-        self.ended = self.looped or len(self.tokens) >= self.job.token_limit
+        scores = np.add(logits, family.mask if self.tokens else family.first_mask, out=scratch)
+        token = self._pick(scores)
+        logprob = float(scores[token] - _log_sum_exp(scores, out=scratch))
+        if not np.isfinite(logprob):
+            self.error = RecognitionFailed("the model's output is not a number")
+        elif token == family.end_token:
+            self.end_logprob, self.ended = logprob, True
+        else:
+            self.tokens.append(token)
+            self.logprobs.append(logprob)
+            self.looped = looping(self.tokens)
+            self.ended = self.looped or len(self.tokens) >= self.job.token_limit
 
     def _pick(self, scores: Floats) -> int:
         if self.job.temperature == 0:
@@ -167,14 +260,13 @@ class _Row:
             no_speech_prob=self.no_speech_prob,
             temperature=self.job.temperature,
             looped=self.looped,
-            attention=np.stack(self.looks, axis=1),
+            attention=np.stack(self.looks, axis=1) if self.looks else np.empty((0, 0, 0), np.float32),
+            probed=self.probed,
         )
 
 
-def _log_sum_exp(scores: Floats) -> np.float32:
+def _log_sum_exp(scores: Floats, *, out: Floats | None = None) -> np.float32:
+    """Over all scores; `out` is written over, and may be the scores themselves."""
     top = scores.max()
-    return np.float32(top + np.log(np.exp(scores - top).sum()))
-
-
-def _log_softmax(scores: Floats) -> Floats:
-    return scores - _log_sum_exp(scores)
+    powers = np.exp(np.subtract(scores, top, out=out), out=out)
+    return np.float32(top + np.log(powers.sum()))

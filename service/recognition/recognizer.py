@@ -1,11 +1,11 @@
 """Windows of speech in, segments of text out: the one recogniser, whoever asks.
 
-Windows are encoded one by one, each at its own length, and decoded together. A window whose text looks wrong is encoded
-again with all the padding that the model was trained on, then decoded hotter and hotter.
+A window's way is a computation: it asks for its encoding and its decoding, and others' windows share the batches. A
+window whose text looks wrong is encoded again with all the padding that the model was trained on, then decoded hotter
+and hotter.
 """
 
 import logging
-import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,8 @@ from service.audio.types import SAMPLE_RATE, Samples, Window
 from service.audio.windows import halved
 from service.backends.base import Backend, Memory
 from service.errors import OptionError
-from service.recognition.decoding import Hypothesis, Job, decode, language_probabilities
+from service.recognition.computation import Computation, decoding, encoding, run
+from service.recognition.decoding import Hypothesis, Job
 from service.recognition.families.base import Family
 from service.recognition.quality import best, doubt, silent, stops_early
 from service.recognition.repetition import unlooped
@@ -26,53 +27,37 @@ from service.recognition.types import Language, Options, Segment, Token
 _log = logging.getLogger(__name__)
 
 GROUP = 8
-"""Windows of one request that are decoded together."""
-
-
-def group_count(windows: Sequence[Window]) -> int:
-    """How many parts these windows make."""
-    return -(-len(windows) // GROUP)
+"""Windows that `recognize` decodes together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a group of windows became. `languages` is what the whole request is in, most probable first."""
+    """What a group of windows became. `languages` is what the whole recording is in, most probable first."""
 
     segments: tuple[Segment, ...]
     languages: tuple[Language, ...]
-    encode_ms: float
-    decode_ms: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heed:
+    """What the first window told of the whole recording; its memory, so that it is not encoded twice."""
+
+    languages: tuple[Language, ...]
+    memory: Memory | None = None
 
 
 class Recognizer:
-    """A model family on a backend. Called from one thread."""
+    """A model family on a backend. It computes nothing itself but what is quick; its computations do when driven."""
 
     def __init__(self, backend: Backend, family: Family) -> None:
         self.backend, self.family = backend, family
 
-    def recognize(self, windows: Sequence[Window], options: Options) -> Iterator[Part]:
-        """Windows in order; a part is computed when it is asked for.
-
-        The language, where it is not given, is detected on the first window and holds for all.
+    def check(self, options: Options) -> None:
+        """See whether this model can do what is asked.
 
         Raises:
             OptionError: the model does not know the language.
         """
-        self._check(options)
-        task = _Task(self, options)
-        return (task.part(windows[index * GROUP : (index + 1) * GROUP]) for index in range(group_count(windows)))
-
-    def warmup(self) -> None:
-        """Run everything once on a second of silence, so that the first request is as fast as the next."""
-        self.backend.warmup()
-        memory = self.encode(np.zeros(SAMPLE_RATE, np.float32), full=False)
-        prompt = self.family.prompt(Options(), task="transcribe", language=self.family.languages[0])
-        decode(self.backend, self.family, [Job(memory, prompt, token_limit=2)])
-
-    def encode(self, samples: Samples, *, full: bool) -> Memory:
-        return self.backend.encode(self.family.encoder_batch([self.family.features(samples, full=full)]))
-
-    def _check(self, options: Options) -> None:
         known = self.family.languages
         for code in (options.language, *options.languages):
             if code is not None and code not in known:
@@ -80,65 +65,101 @@ class Recognizer:
                     f"This model does not know the language {code!r}; it knows {_listed(known)}.", param="language"
                 )
 
+    def known_languages(self, options: Options) -> tuple[Language, ...]:
+        """The language of a recording if it needs no detection, else nothing."""
+        if options.language is not None:
+            return (Language(options.language, 1.0),)
+        return (Language(self.family.languages[0], 1.0),) if self.family.first_language_token is None else ()
 
-@dataclass(slots=True, eq=False)
+    def heed(self, window: Window, options: Options) -> Computation[Heed]:
+        """The language of a recording by its first window."""
+        family, first = self.family, self.family.first_language_token
+        known = self.known_languages(options)
+        if known or first is None:
+            return Heed(known)
+        memory = yield from encoding(window.samples)
+        prompt = family.prompt(Options(), task="transcribe", language=family.languages[0])
+        start = replace(prompt, tokens=prompt.tokens[prompt.start : prompt.start + 1], start=0)
+        probe = (first, first + len(family.languages))
+        found = (yield from decoding(Job(memory, start, 0, aligned=False, probe=probe))).probed
+        wanted = options.languages or family.languages
+        ranked = [Language(code, float(p)) for code, p in zip(family.languages, found, strict=True) if code in wanted]
+        return Heed(tuple(sorted(ranked, key=lambda language: -language.probability)), memory)
+
+    def transcribe(self, window: Window, options: Options, heed: Heed) -> Computation[tuple[Segment, ...]]:
+        """The segments of a window; `heed.memory` is the window's, if it has been encoded already."""
+        return _Task(self, options, heed.languages).whole(window, heed.memory)
+
+    def recognize(self, windows: Sequence[Window], options: Options) -> Iterator[Part]:
+        """Windows in order, in this thread; a part is computed when it is asked for.
+
+        Raises:
+            OptionError: the model does not know the language.
+        """
+        self.check(options)
+        return self._parts(windows, options)
+
+    def _parts(self, windows: Sequence[Window], options: Options) -> Iterator[Part]:
+        heed = Heed(())
+        for first in range(0, len(windows), GROUP):
+            group = windows[first : first + GROUP]
+            if not heed.languages:
+                (heed,) = run(self.backend, self.family, [self.heed(group[0], options)])
+            heeds = [heed, *([Heed(heed.languages)] * len(group))]
+            tasks = [self.transcribe(window, options, known) for window, known in zip(group, heeds, strict=False)]
+            found = run(self.backend, self.family, tasks)
+            heed = Heed(heed.languages)
+            yield Part(tuple(segment for segments in found for segment in segments), heed.languages)
+
+    def warmup(self) -> None:
+        """Run everything once on a second of silence, so that the first request is as fast as the next."""
+        self.backend.warmup()
+        run(self.backend, self.family, [self._warming()])
+
+    def _warming(self) -> Computation[Hypothesis]:
+        memory = yield from encoding(np.zeros(SAMPLE_RATE, np.float32))
+        prompt = self.family.prompt(Options(), task="transcribe", language=self.family.languages[0])
+        return (yield from decoding(Job(memory, prompt, token_limit=2)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Task:
-    """One request on its way through the recogniser."""
+    """How the windows of one request are recognised."""
 
     recognizer: Recognizer
     options: Options
-    languages: tuple[Language, ...] = ()
-    encode_ms: float = 0.0
-    decode_ms: float = 0.0
+    languages: tuple[Language, ...]
 
-    def part(self, windows: Sequence[Window]) -> Part:
-        self.encode_ms = self.decode_ms = 0.0
-        memories = [self._encode(window.samples, full=False) for window in windows]
-        if not self.languages:
-            self.languages = self._languages(memories[0])
-        hypotheses = self._decode(windows, memories, self.options.temperatures[0])
-        segments: list[Segment] = []
-        for window, memory, hypothesis in zip(windows, memories, hypotheses, strict=True):
-            segments += self._whole(window, self._checked(window, memory, hypothesis))
-        return Part(tuple(segments), self.languages, self.encode_ms, self.decode_ms)
-
-    def _whole(self, window: Window, hypothesis: Hypothesis) -> tuple[Segment, ...]:
+    def whole(self, window: Window, memory: Memory | None) -> Computation[tuple[Segment, ...]]:
         """The window's segments; those of its halves where the decoder stopped early and they say more."""
+        hypothesis = yield from self._believed(window, memory)
         if not stops_early(hypothesis, window.duration_s):
             return self._segments(window, hypothesis)
-        parts = halved(window)
-        memories = [self._encode(part.samples, full=False) for part in parts]
-        found = self._decode(parts, memories, self.options.temperatures[0])
-        again = [self._checked(*one) for one in zip(parts, memories, found, strict=True)]
         _log.debug("decoding a window in halves: %d tokens in %.1f s", len(hypothesis.tokens), window.duration_s)
-        if sum(len(half.tokens) for half in again) <= len(hypothesis.tokens):
+        halves = []
+        for part in halved(window):
+            halves.append((part, (yield from self._believed(part, None))))
+        if sum(len(half.tokens) for _, half in halves) <= len(hypothesis.tokens):
             return self._segments(window, hypothesis)
-        return tuple(segment for one in zip(parts, again, strict=True) for segment in self._segments(*one))
+        return tuple(segment for half in halves for segment in self._segments(*half))
 
-    def _languages(self, memory: Memory) -> tuple[Language, ...]:
-        family, options = self.recognizer.family, self.options
-        if options.language is not None:
-            return (Language(options.language, 1.0),)
-        prompt = family.prompt(Options(), task="transcribe", language=family.languages[0])
-        found = language_probabilities(self.recognizer.backend, family, memory, prompt.tokens[prompt.start])
-        wanted = options.languages or family.languages
-        ranked = [Language(code, float(p)) for code, p in zip(family.languages, found, strict=True) if code in wanted]
-        return tuple(sorted(ranked, key=lambda language: -language.probability))
-
-    def _checked(self, window: Window, memory: Memory, first: Hypothesis) -> Hypothesis:
-        """The hypothesis if it is believable, else the outcome of the ladder."""
+    def _believed(self, window: Window, memory: Memory | None) -> Computation[Hypothesis]:
+        """The first hypothesis if it is believable, else the outcome of the ladder."""
+        if memory is None:
+            memory = yield from encoding(window.samples)
         pieces = self.recognizer.family.tokenizer.pieces
-        tried, texts = [first], [b"".join(pieces(first.tokens))]
-        reason = doubt(first, texts[0])
+        tried = [(yield from decoding(self._job(window, memory, self.options.temperatures[0])))]
+        texts = [b"".join(pieces(tried[0].tokens))]
+        reason = doubt(tried[0], texts[0])
         if reason is None:
-            return first
+            return tried[0]
         temperatures = self.options.temperatures[1:]
         if self.recognizer.family.pads:
-            memory = self._encode(window.samples, full=True)
+            memory = yield from encoding(window.samples, full=True)
             temperatures = (self.options.temperatures[0], *temperatures)
         for temperature in temperatures:
             _log.debug("decoding a window again at temperature %.1f: %s", temperature, reason)
-            tried += self._decode([window], [memory], temperature)
+            tried.append((yield from decoding(self._job(window, memory, temperature))))
             texts.append(b"".join(pieces(tried[-1].tokens)))
             reason = doubt(tried[-1], texts[-1])
             if reason is None:
@@ -156,23 +177,12 @@ class _Task:
         code = self.languages[0].code
         return sentence_segments(window, hypothesis, tokens, language=code, position_s=family.position_s)
 
-    def _encode(self, samples: Samples, *, full: bool) -> Memory:
-        started = time.perf_counter()
-        memory = self.recognizer.encode(samples, full=full)
-        self.encode_ms += 1e3 * (time.perf_counter() - started)
-        return memory
-
-    def _decode(self, windows: Sequence[Window], memories: Sequence[Memory], temperature: float) -> list[Hypothesis]:
-        started = time.perf_counter()
-        family = self.recognizer.family
-        prompt = family.prompt(self.options, task=self.options.task, language=self.languages[0].code)
-        jobs = [
-            Job(memory, prompt, family.token_limit(window.duration_s), temperature, seed=_seed(window.samples))
-            for window, memory in zip(windows, memories, strict=True)
-        ]
-        hypotheses = decode(self.recognizer.backend, family, jobs)
-        self.decode_ms += 1e3 * (time.perf_counter() - started)
-        return hypotheses
+    def _job(self, window: Window, memory: Memory, temperature: float) -> Job:
+        family, options = self.recognizer.family, self.options
+        prompt = family.prompt(options, task=options.task, language=self.languages[0].code)
+        limit = family.token_limit(window.duration_s)
+        aligned = options.word_times and family.position_s is not None
+        return Job(memory, prompt, limit, temperature, seed=_seed(window.samples), aligned=aligned)
 
 
 def _cut(hypothesis: Hypothesis) -> Hypothesis:

@@ -1,0 +1,71 @@
+"""Recordings come and go; how much audio is in work, how fast it goes, and whether one more is let in."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from service.engine.admission import Speed, Verdict, admit
+
+UNHEARD_BYTES_PER_S = 32_000
+"""Of an upload that was not decoded yet: 16 bits at 16 kHz. Most containers are denser, so it is the least."""
+
+
+@dataclass(slots=True, eq=False)
+class Share:
+    """What one recording has in work."""
+
+    left_s: float
+    due_s: float
+
+
+class Backlog:
+    """Used from the event loop."""
+
+    def __init__(self, limit_s: float, *, speed: float) -> None:
+        self.limit_s = limit_s
+        self._speed = Speed(speed)
+        self._shares: set[Share] = set()
+
+    @property
+    def waiting_s(self) -> float:
+        """Seconds of audio in work."""
+        return sum(share.left_s for share in self._shares)
+
+    @property
+    def speed(self) -> float:
+        return self._speed.value
+
+    @contextmanager
+    def entered(self, size_bytes: int) -> Iterator[Share]:
+        """Count an upload, by its size until its length is known, to the end of the block."""
+        share = Share(size_bytes / UNHEARD_BYTES_PER_S, time.monotonic())
+        self._speed.started(time.monotonic())
+        self._shares.add(share)
+        try:
+            yield share
+        finally:
+            self._shares.discard(share)
+            if not self._shares:
+                self._speed.idle(time.monotonic())
+
+    def verdict(self, share: Share, *, deadline_s: float | None) -> Verdict:
+        """Whether this recording may be in work beside the others."""
+        others = [other for other in self._shares if other is not share]
+        return admit(
+            duration_s=share.left_s,
+            ahead_s=sum(other.left_s for other in others),
+            limit_s=self.limit_s,
+            speed=self.speed,
+            deadline_s=deadline_s,
+            served_before_s=sum(other.left_s for other in others if other.due_s <= share.due_s),
+        )
+
+    def heard(self, share: Share, duration_s: float, *, due_s: float) -> None:
+        """Its length is known."""
+        share.left_s, share.due_s = duration_s, due_s
+
+    def done(self, share: Share, audio_s: float) -> None:
+        """So much of it is recognised."""
+        share.left_s = max(0.0, share.left_s - audio_s)
+        self._speed.done(audio_s, time.monotonic())

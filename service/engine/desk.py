@@ -1,0 +1,116 @@
+"""Where executors find work and leave it: the queue under one lock, and what is done with windows between turns."""
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from service.engine.forming import form
+from service.engine.queue import FairQueue
+from service.engine.types import Observer
+from service.engine.work import Work
+from service.errors import RecognitionFailed, WrenError
+from service.recognition.computation import Answer, Encode
+
+_log = logging.getLogger(__name__)
+
+LOOK_AHEAD = 32
+"""Windows that an encoder batch is chosen from."""
+
+Pool = Callable[[Callable[[], None]], "Future[None]"]
+"""Runs short work in another thread."""
+
+
+class Desk:
+    """Safe to use from every thread."""
+
+    def __init__(self, pool: Pool, observer: Observer) -> None:
+        self.changed = threading.Condition()
+        self.closing = False
+        self.observer = observer
+        self._pool = pool
+        self._queue: FairQueue[Work] = FairQueue()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def begin(self, work: Work) -> None:
+        """Set a window on its way, or again on its way."""
+        self._pool(lambda: self._advance(work, work.begin))
+
+    def answer(self, work: Work, answer: Answer | Exception) -> None:
+        """Give a window what it asked for, or what went wrong with it alone; its next ask is queued."""
+        if isinstance(answer, Exception):
+            self.lose(work, answer)
+        else:
+            self._pool(lambda: self._advance(work, lambda: work.advance(answer)))
+
+    def resume(self, work: Work) -> None:
+        """Queue what a window asks for now."""
+        self._pool(lambda: self._advance(work, lambda: None))
+
+    def lose(self, work: Work, error: Exception) -> None:
+        """Fail a window; its batch-mates and the other windows of its client go on."""
+        if not isinstance(error, WrenError):
+            _log.error("a window failed", exc_info=error)
+            error = RecognitionFailed(f"{type(error).__name__} in the runtime")
+        self.observer.failed()
+        work.fail(error)
+
+    def capacity(self) -> int:
+        """Rows that an executor should decode together, by the variant whose turn it is. The lock must be held."""
+        return next((work.hosted.profile.rows for work in self._queue.candidates(1)), 1)
+
+    def take(self, room: int) -> list[Work]:
+        """The windows whose turn it is: one or more to encode together, or one to decode. The lock must be held."""
+        candidates = self._queue.candidates(LOOK_AHEAD)
+        if not candidates:
+            return []
+        taken = self._together(candidates, room)
+        for work in taken:
+            self._queue.take(work)
+            work.ticket.enter()
+            work.lap_s()
+        return taken
+
+    def drop(self, gone: Callable[[Work], bool]) -> None:
+        """Forget what waits and is not wanted; executors drop their rows at the next step."""
+        with self.changed:
+            self._queue.discard(gone)
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        """Send the executors home."""
+        with self.changed:
+            self.closing = True
+            self.changed.notify_all()
+
+    def _together(self, candidates: list[Work], room: int) -> list[Work]:
+        first = candidates[0]
+        most = min(room, first.hosted.recognizer.backend.encoder_rows)
+        if first.features is None or most == 1:
+            return [first]
+        alike = [work for work in candidates if work.hosted is first.hosted and work.features is not None]
+        lengths = [work.features.length for work in alike if work.features is not None]
+        return [alike[index] for index in form(lengths, first.hosted.profile.encode, most=most).picked]
+
+    def _advance(self, work: Work, step: Callable[[], None]) -> None:
+        if work.ticket.gone:
+            return
+        try:
+            step()
+            if isinstance(work.ask, Encode):
+                work.features = work.hosted.recognizer.family.features(work.ask.samples, full=work.ask.full)
+        except StopIteration:
+            work.finish()
+        except Exception as error:  # of the recogniser's own code: one window's fault is not another's
+            self.lose(work, error)
+        else:
+            self._push(work)
+
+    def _push(self, work: Work) -> None:
+        with self.changed:
+            if work.ticket.gone or self.closing:
+                return
+            self._queue.push(work, work.place())
+            self.changed.notify()

@@ -1,0 +1,172 @@
+"""One thread that computes: it takes windows from the desk, encodes them, and decodes all of its rows together."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from service.backends.base import Memory
+from service.engine.desk import Desk
+from service.engine.forming import State, decide
+from service.engine.lanes import Lanes, Stepped
+from service.engine.work import Work
+from service.recognition.computation import Encode
+
+_log = logging.getLogger(__name__)
+
+REST_S = 5.0
+"""Idle seconds after which the memory of the decode batches is given back."""
+
+
+class _GivenUp(Exception):
+    """Another executor has taken over: what this one computed is not wanted."""
+
+
+class Executor:
+    """Runs until the desk closes, it is given up, or it crashes."""
+
+    def __init__(self, desk: Desk, *, name: str, on_crash: "Callable[[Executor], None]") -> None:
+        self._desk, self._on_crash = desk, on_crash
+        self._lanes = Lanes()
+        self._held: set[Work] = set()
+        self._encodes = 0
+        self._busy_since: float | None = None
+        self._given_up = False
+        # A daemon: a thread that is stuck in a runtime must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def rows(self) -> int:
+        return len(self._lanes)
+
+    def stalled_s(self) -> float:
+        """Seconds since it last got something done, while it has something to do."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def give_up(self) -> list[Work]:
+        """Take its work away from it, for good; the desk's lock must be held."""
+        self._given_up = True
+        for work in self._held:
+            work.ticket.exit()
+        return list(self._held)
+
+    def join(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            while self._turn():
+                pass
+        except _GivenUp:
+            _log.info("%s came back after it was given up", self._thread.name)
+        except BaseException:
+            _log.exception("%s crashed", self._thread.name)
+            self._on_crash(self)
+
+    def _turn(self) -> bool:
+        """One encoder batch or one decoder step; False at the end."""
+        works = self._next()
+        if works is None:
+            return False
+        self._forget_gone()
+        if not works:
+            self._encodes = 0
+            self._settle(self._lanes.step())
+        elif isinstance(works[0].ask, Encode):
+            self._encodes += 1
+            self._encode(works)
+        else:
+            self._decode(works)
+        return True
+
+    def _next(self) -> list[Work] | None:
+        """Windows to take in, none for a step; waits until there is something to do. None at the end."""
+        with self._desk.changed:
+            while not self._desk.closing:
+                self._check()
+                capacity = self._desk.capacity()
+                state = State(len(self._lanes), capacity, len(self._desk), self._encodes)
+                action = decide(state).action
+                if action == "idle":
+                    self._encodes, self._busy_since = 0, None
+                    if not self._desk.changed.wait(REST_S):
+                        self._lanes.clear()
+                    continue
+                works = self._desk.take(capacity - len(self._lanes)) if action == "encode" else []
+                self._held.update(works)
+                self._busy_since = time.monotonic()
+                return works
+        return None
+
+    def _encode(self, works: list[Work]) -> None:
+        """Encode together; if that fails, one by one: only what cannot be computed is lost."""
+        recognizer = works[0].hosted.recognizer
+        features = [work.features for work in works if work.features is not None]
+        started = time.perf_counter()
+        try:
+            memories = recognizer.backend.encode(recognizer.family.encoder_batch(features))
+        except Exception as error:  # whatever a runtime raises: there is no common class
+            self._progress()
+            if len(works) > 1:
+                for work in works:
+                    self._encode([work])
+            else:
+                self._release(works[0])
+                self._desk.lose(works[0], error)
+            return
+        self._progress()
+        self._desk.observer.encoded(rows=len(works), seconds=time.perf_counter() - started)
+        for work, memory in zip(works, memories, strict=True):
+            work.ticket.encode_s += work.lap_s()
+            self._go_on(work, memory)
+        self._decode([work for work in works if work in self._held])
+
+    def _go_on(self, work: Work, memory: Memory) -> None:
+        if work.ticket.gone:
+            self._release(work)
+            return
+        try:
+            work.advance(memory)
+        except StopIteration:
+            self._release(work)
+            work.finish()
+        except Exception as error:  # of the recogniser's own code: one window's fault is not another's
+            self._release(work)
+            self._desk.lose(work, error)
+        if isinstance(work.ask, Encode):
+            self._release(work)
+            self._desk.resume(work)
+
+    def _decode(self, works: list[Work]) -> None:
+        if works:
+            self._settle(self._lanes.join(works))
+
+    def _settle(self, stepped: list[Stepped]) -> None:
+        self._progress()
+        for step in stepped:
+            self._desk.observer.stepped(rows=step.rows, seconds=step.seconds)
+            for work, result in step.ended:
+                self._release(work)
+                work.ticket.decode_s += work.lap_s()
+                self._desk.answer(work, result)
+
+    def _forget_gone(self) -> None:
+        for work in self._lanes.drop(lambda work: work.ticket.gone):
+            self._release(work)
+
+    def _release(self, work: Work) -> None:
+        with self._desk.changed:
+            self._held.discard(work)
+            work.ticket.exit()
+
+    def _progress(self) -> None:
+        """Something was computed: if it took so long that the work was given to another, leave it alone."""
+        with self._desk.changed:
+            self._check()
+            self._busy_since = time.monotonic()
+
+    def _check(self) -> None:
+        if self._given_up:
+            raise _GivenUp

@@ -1,0 +1,168 @@
+"""One request's way through the engine: heard, let in, its windows computed, a bounded number at a time."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from service.audio.types import Window
+from service.engine.admission import budget_s
+from service.engine.backlog import Backlog, Share
+from service.engine.heap import give_back
+from service.engine.hearing import Heard, Hearing
+from service.engine.profile import Hosted
+from service.engine.queue import due
+from service.engine.scheduler import Scheduler
+from service.engine.types import Request, Served
+from service.engine.work import Ticket
+from service.errors import DeadlineExceeded, Overloaded
+from service.recognition.recognizer import Heed
+from service.recognition.types import Language, Segment, Transcript
+
+T = TypeVar("T")
+
+AHEAD = 2
+"""Windows of one recording in the scheduler for each row that may run: one that runs and one that is ready."""
+
+LONG_S = 60.0
+"""Seconds of a recording that leaves enough behind to be worth giving back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What a request passes through."""
+
+    hearing: Hearing
+    scheduler: Scheduler
+    backlog: Backlog
+
+
+@dataclass(slots=True, eq=False)
+class Passage:
+    """One request. Ask for its segments, then for the whole; `leave` in any case."""
+
+    rooms: Rooms
+    request: Request
+    hosted: Hosted
+    share: Share
+    _arrived_s: float = field(default_factory=time.monotonic)
+    _ticket: Ticket = field(init=False)
+    _heard: Heard = field(init=False)
+    _stretch: float = 1.0
+    _segments: list[Segment] = field(default_factory=list)
+    _languages: tuple[Language, ...] = ()
+    _tasks: "deque[asyncio.Task[tuple[Segment, ...]]]" = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        request = self.request
+        due_s = due(self._arrived_s, self.share.left_s, request.deadline_s)
+        self._ticket = Ticket(request.client, request.priority, due_s)
+
+    async def segments(self) -> AsyncGenerator[Segment, None]:
+        """The segments, in order.
+
+        Raises:
+            WrenError: the audio cannot be used, there is too much in work, time is up, or the model failed.
+        """
+        self._let_in()
+        request = self.request
+        hearing = self.rooms.hearing.hear(
+            request.audio, raw=request.raw, vad=request.vad, family=self.hosted.recognizer.family
+        )
+        self._heard = await self._in_time(hearing)
+        self._ticket.due_s = due(self._arrived_s, self._heard.duration_s, request.deadline_s)
+        self.rooms.backlog.heard(self.share, self._heard.duration_s, due_s=self._ticket.due_s)
+        self._let_in()
+        speech_s = sum(window.duration_s for window in self._heard.windows)
+        self._stretch = self._heard.duration_s / max(
+            speech_s, 1e-3
+        )  # seconds of recording that one of speech stands for
+        heed = await self._heed()
+        self._languages = heed.languages
+        windows = enumerate(self._heard.windows)
+        while self._sent(windows, heed):
+            for segment in await self._in_time(self._tasks[0]):
+                self._segments.append(segment)
+                yield segment
+            self._tasks.popleft()
+
+    async def served(self) -> Served:
+        """The whole, once all segments were given."""
+        heard, request = self._heard, self.request
+        if heard.duration_s > LONG_S:
+            heard.windows = ()
+            await asyncio.wrap_future(self.rooms.hearing.submit(give_back))
+        text = "".join(segment.text for segment in self._segments).strip()
+        transcript = Transcript(text, tuple(self._segments), self._languages, heard.duration_s, request.options.task)
+        return Served(transcript, self.hosted.manifest, self._stages())
+
+    def leave(self) -> None:
+        """Let nothing of it be computed any more."""
+        self.rooms.scheduler.drop(self._ticket)
+        for task in self._tasks:
+            task.cancel()
+
+    def _let_in(self) -> None:
+        verdict = self.rooms.backlog.verdict(self.share, deadline_s=self.request.deadline_s)
+        if verdict.cause != "none":
+            raise Overloaded(verdict.reason, retry_after_s=verdict.retry_after_s, cause=verdict.cause)
+
+    async def _heed(self) -> Heed:
+        """The language, by the first window where it is not known; without speech it is the first there is."""
+        recognizer, options = self.hosted.recognizer, self.request.options
+        known = recognizer.known_languages(options)
+        if known:
+            return Heed(known)
+        if not self._heard.windows:
+            return Heed((Language(recognizer.family.languages[0], 0.0),))
+        first = self._heard.windows[0]
+        return await self._in_time(
+            self.rooms.scheduler.compute(
+                self.hosted, lambda one: one.heed(first, options), ticket=self._ticket, cost_s=first.duration_s
+            )
+        )
+
+    def _sent(self, windows: Iterator[tuple[int, Window]], heed: Heed) -> bool:
+        """See that enough windows are on their way; whether there are any."""
+        most = AHEAD * self.hosted.profile.rows * self.rooms.scheduler.executors
+        while len(self._tasks) < most and (following := next(windows, None)):
+            index, window = following
+            known = heed if index == 0 else Heed(heed.languages)
+            self._tasks.append(asyncio.create_task(self._window(window, known)))
+        return bool(self._tasks)
+
+    async def _window(self, window: Window, heed: Heed) -> tuple[Segment, ...]:
+        options = self.request.options
+        segments = await self.rooms.scheduler.compute(
+            self.hosted,
+            lambda one: one.transcribe(window, options, heed),
+            ticket=self._ticket,
+            cost_s=window.duration_s,
+        )
+        self.rooms.backlog.done(self.share, window.duration_s * self._stretch)
+        return segments
+
+    async def _in_time(self, work: Awaitable[T]) -> T:
+        """The outcome of the work, unless time is up first: what the client gave, else what the engine allows.
+
+        Raises:
+            DeadlineExceeded: it is.
+        """
+        asked_s = self.request.deadline_s
+        allowed_s = budget_s(self.share.left_s) if asked_s is None else asked_s
+        try:
+            async with asyncio.timeout(self._arrived_s + allowed_s - time.monotonic()):
+                return await work
+        except TimeoutError as error:
+            raise DeadlineExceeded(budget_s=allowed_s, asked=asked_s is not None) from error
+
+    def _stages(self) -> dict[str, float]:
+        """Milliseconds a stage; what was none of them was waiting."""
+        ticket, heard_ms = self._ticket, self._heard.stage_ms
+        computed_ms, encoded_share = 1e3 * ticket.busy_s, ticket.encoded_share()
+        total_ms = 1e3 * (time.monotonic() - self._arrived_s)
+        waited_ms = max(0.0, total_ms - sum(heard_ms.values()) - computed_ms)
+        encode_ms = encoded_share * computed_ms
+        return heard_ms | {"queue": waited_ms, "encode": encode_ms, "decode_text": computed_ms - encode_ms}

@@ -1,0 +1,144 @@
+"""The bridge between the event loop and the executors: windows in, their results out, whatever happens to a thread."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeVar
+
+from service.engine.desk import Desk, Pool
+from service.engine.executor import Executor
+from service.engine.profile import Hosted
+from service.engine.types import Observer
+from service.engine.work import Ticket, Work
+from service.errors import ModelUnavailable, RecognitionFailed
+from service.recognition.computation import Computation
+from service.recognition.recognizer import Recognizer
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MOST_ATTEMPTS = 2
+"""A window whose executor had to be given up is tried once more."""
+
+LOOK_S = 1.0
+"""How often it is seen whether executors get on, or a quarter of `stuck_s` if that is less."""
+
+END_S = 5.0
+"""How long executors may take to end."""
+
+Renew = Callable[[Hosted], Awaitable[Hosted]]
+"""Loads a variant anew, for what a lost executor left of it cannot be trusted."""
+
+
+class Scheduler:
+    """Used from the event loop. Start it before the first window."""
+
+    def __init__(self, pool: Pool, observer: Observer, *, renew: Renew, stuck_s: float) -> None:
+        self._desk = Desk(pool, observer)
+        self._observer, self._renew, self._stuck_s = observer, renew, stuck_s
+        self._executors: list[Executor] = []
+        self._made = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, executors: int) -> None:
+        """Start the executors and the watch over them."""
+        self._loop = asyncio.get_running_loop()
+        self._executors = [self._executor() for _ in range(executors)]
+        self._keep(self._watch())
+
+    async def close(self) -> None:
+        """Stop: what runs is dropped."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._desk.close()
+        for executor in self._executors:
+            await asyncio.to_thread(executor.join, 0.0 if executor.stalled_s() > END_S else END_S)
+
+    @property
+    def waiting(self) -> int:
+        """Windows that wait for their turn."""
+        return len(self._desk)
+
+    @property
+    def rows(self) -> int:
+        """Rows that are being decoded."""
+        return sum(executor.rows for executor in self._executors)
+
+    @property
+    def executors(self) -> int:
+        return len(self._executors)
+
+    def stalled_s(self) -> float:
+        """Seconds since the executor that is furthest behind got something done."""
+        return max((executor.stalled_s() for executor in self._executors), default=0.0)
+
+    async def compute(
+        self, hosted: Hosted, start: Callable[[Recognizer], Computation[T]], *, ticket: Ticket, cost_s: float
+    ) -> T:
+        """What a computation returns, its parts computed in their turns.
+
+        Raises:
+            RecognitionFailed: the model failed on it.
+        """
+        found: list[T] = []
+
+        def way(recognizer: Recognizer) -> Computation[None]:
+            found.append((yield from start(recognizer)))
+
+        work = Work(ticket, hosted, way, cost_s, asyncio.get_running_loop().create_future())
+        self._desk.begin(work)
+        await work.future
+        return found[-1]
+
+    def drop(self, ticket: Ticket) -> None:
+        """Forget a request: what waits vanishes at once, its rows at the next step."""
+        ticket.gone = True
+        self._desk.drop(lambda work: work.ticket is ticket)
+
+    def _executor(self) -> Executor:
+        self._made += 1
+        name = f"wren-compute-{self._made}"
+        return Executor(self._desk, name=name, on_crash=self._crashed)
+
+    def _keep(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(min(LOOK_S, self._stuck_s / 4))
+            for executor in [one for one in self._executors if one.stalled_s() > self._stuck_s]:
+                _log.error("an executor has not got on for %.0f s: another takes its place", executor.stalled_s())
+                self._replace(executor, "stuck")
+
+    def _crashed(self, executor: Executor) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._replace, executor, "crashed")
+
+    def _replace(self, executor: Executor, reason: Literal["stuck", "crashed"]) -> None:
+        if executor not in self._executors or self._desk.closing:
+            return
+        with self._desk.changed:
+            works = executor.give_up()
+        self._executors[self._executors.index(executor)] = self._executor()
+        self._observer.restarted(reason)
+        self._keep(self._again(works, reason))
+
+    async def _again(self, works: list[Work], reason: str) -> None:
+        """Begin these anew with their variant loaded anew; those that have been before fail."""
+        renewed: dict[Hosted, Hosted] = {}
+        for work in [work for work in works if not work.ticket.gone]:
+            if work.attempts >= MOST_ATTEMPTS:
+                self._desk.lose(work, RecognitionFailed(f"the executor {reason} on it, twice"))
+                continue
+            try:
+                if work.hosted not in renewed:
+                    renewed[work.hosted] = await self._renew(work.hosted)
+            except ModelUnavailable as error:
+                self._desk.lose(work, error)
+                continue
+            work.hosted = renewed[work.hosted]
+            self._desk.begin(work)

@@ -1,0 +1,73 @@
+"""What recognition wants computed, and how it asks: one window's way is a generator of requests to a backend.
+
+It yields an `Encode` or a `Job`, is sent the memory or the hypothesis, and returns what it was for. Whoever drives the
+generators decides what is computed when and with what else in the batch: the engine for the windows of all clients,
+`run` for a script's.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from service.audio.types import Samples
+from service.backends.base import Backend, Memory
+from service.recognition.decoding import Hypothesis, Job, decode
+from service.recognition.families.base import Family
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encode:
+    """Samples of one window to encode; `full` with all the positions that the model was trained on."""
+
+    samples: Samples
+    full: bool = False
+
+
+Ask = Encode | Job
+Answer = Memory | Hypothesis
+Computation = Generator[Ask, Answer, T]
+
+
+def encoding(samples: Samples, *, full: bool = False) -> Computation[Memory]:
+    """The memory of a window."""
+    answer = yield Encode(samples, full)
+    if isinstance(answer, Hypothesis):
+        raise TypeError("an encoding was answered with a hypothesis")
+    return answer
+
+
+def decoding(job: Job) -> Computation[Hypothesis]:
+    """The hypothesis of a job."""
+    answer = yield job
+    if not isinstance(answer, Hypothesis):
+        raise TypeError("a decoding was answered with a memory")
+    return answer
+
+
+def encode(backend: Backend, family: Family, ask: Encode) -> Memory:
+    """One window alone."""
+    (memory,) = backend.encode(family.encoder_batch([family.features(ask.samples, full=ask.full)]))
+    return memory
+
+
+def run(backend: Backend, family: Family, computations: Sequence[Computation[T]]) -> list[T]:
+    """Drive computations to their ends in this thread: encode one by one, decode all together.
+
+    Raises:
+        Exception: what the backend raised.
+    """
+    asks = {index: next(computation) for index, computation in enumerate(computations)}
+    done: dict[int, T] = {}
+    while asks:
+        jobs = {index: ask for index, ask in asks.items() if isinstance(ask, Job)}
+        answers: dict[int, Answer] = dict(zip(jobs, decode(backend, family, list(jobs.values())), strict=True))
+        answers |= {index: encode(backend, family, ask) for index, ask in asks.items() if isinstance(ask, Encode)}
+        asks = {}
+        for index, answer in answers.items():
+            try:
+                asks[index] = computations[index].send(answer)
+            except StopIteration as end:
+                done[index] = end.value
+    return [done[index] for index in range(len(computations))]
