@@ -33,3 +33,10 @@ def utterances(asked: argparse.Namespace) -> list[Utterance]:
     if asked.limit is None:
         return found
     return [u for name in sets for u in [u for u in found if u.set_name == name][: asked.limit]]
+
+
+def size(asked: argparse.Namespace, given: float | None, *, full: float, trial: float) -> float:
+    """What was given; else the full size, or without --data one that only shows that it works."""
+    if given is not None:
+        return given
+    return full if asked.data else trial

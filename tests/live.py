@@ -37,7 +37,7 @@ def wren_serve(log: Path, settings: Mapping[str, str]) -> Iterator[LiveServer]:
     Raises:
         AssertionError: it is not ready in time or ended; the message has its log.
     """
-    key, port = "live-key", _free_port()
+    key, port = "live-key", free_port()
     store = {"WREN_STORE": str(ROOT / ".store")}
     fixed = {"WREN_API_KEYS": key, "WREN_LOG_FORMAT": "json"}
     command = [sys.executable, "-m", "service.cli", "serve", "--host", "127.0.0.1", "--port", str(port)]
@@ -59,7 +59,7 @@ def recording(name: str) -> Path:
     return Path(str(files("pytest_audioeval") / f"samples/audio/{name}.wav"))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
