@@ -13,6 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.memory import resident
 from benchmarks.servers import Server
 
+OURS = "wren_"
+
 CREATED = "_created"
 """How the names of gauges end that only say since when a counter counts."""
 
@@ -65,7 +67,7 @@ def gauges(server: Server) -> dict[str, float]:
     """Those of Wren's metrics that tell how much is in work, with their labels."""
     page = httpx.get(f"{server.url}/metrics").raise_for_status().text
     families = (one for one in text_string_to_metric_families(page) if one.type == "gauge")
-    found = (one for one in families if not one.name.endswith(CREATED))
+    found = (one for one in families if one.name.startswith(OURS) and not one.name.endswith(CREATED))
     return {_written(one.name, one.labels): one.value for family in found for one in family.samples}
 
 

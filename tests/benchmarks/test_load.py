@@ -136,7 +136,7 @@ def test_clients_are_answered_and_the_process_watched(served: Server, spoken: li
     found = sample(served.pid)
     assert found.resident_mib > found.anonymous_mib > 10
     assert min(found.descriptors, found.threads) > 1
-    assert all(not name.endswith("_created") for name in gauges(served))
+    assert all(name.startswith("wren_") and "_created" not in name for name in gauges(served))
 
 
 def test_crowd_is_answered_on_a_connection_each(served: Server, spoken: list[Utterance]) -> None:
