@@ -5,7 +5,7 @@ generators decides what is computed when and with what else in the batch: the en
 `run` for a script's.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -58,16 +58,22 @@ def run(backend: Backend, family: Family, computations: Sequence[Computation[T]]
     Raises:
         Exception: what the backend raised.
     """
-    asks = {index: next(computation) for index, computation in enumerate(computations)}
+    answers: dict[int, Answer | None] = dict.fromkeys(range(len(computations)))
     done: dict[int, T] = {}
-    while asks:
-        jobs = {index: ask for index, ask in asks.items() if isinstance(ask, Job)}
-        answers: dict[int, Answer] = dict(zip(jobs, decode(backend, family, list(jobs.values())), strict=True))
-        answers |= {index: encode(backend, family, ask) for index, ask in asks.items() if isinstance(ask, Encode)}
-        asks = {}
+    while answers:
+        asks: dict[int, Ask] = {}
         for index, answer in answers.items():
+            computation = computations[index]
             try:
-                asks[index] = computations[index].send(answer)
+                asks[index] = next(computation) if answer is None else computation.send(answer)
             except StopIteration as end:
                 done[index] = end.value
+        answers = _answered(backend, family, asks)
     return [done[index] for index in range(len(computations))]
+
+
+def _answered(backend: Backend, family: Family, asks: Mapping[int, Ask]) -> dict[int, Answer | None]:
+    jobs = {index: ask for index, ask in asks.items() if isinstance(ask, Job)}
+    hypotheses = decode(backend, family, list(jobs.values()))
+    memories = {index: encode(backend, family, ask) for index, ask in asks.items() if isinstance(ask, Encode)}
+    return {**dict(zip(jobs, hypotheses, strict=True)), **memories}
