@@ -22,6 +22,7 @@ from benchmarks.speech import POOLED, Scored, Utterance, score, wer
 from model_store.config import FILE_NAME, WhisperConfig
 from service.audio.types import Samples, Window
 from service.backends.base import Features
+from service.recognition.computation import Encode, encode
 from service.recognition.decoding import Hypothesis, Job, decode
 from service.recognition.families.whisper import POSITIONS, Whisper
 from service.recognition.features import log_mel
@@ -95,10 +96,10 @@ class Found:
 
 def once(recognizer: Recognizer, window: Window) -> tuple[str, bool, float, int]:
     """Text of one decoding, whether it is doubted, the encoder's seconds and its positions."""
-    started = time.perf_counter()
-    memory = recognizer.encode(window.samples, full=False)
-    spent = time.perf_counter() - started
     family = recognizer.family
+    started = time.perf_counter()
+    memory = encode(recognizer.backend, family, Encode(window.samples))
+    spent = time.perf_counter() - started
     prompt = family.prompt(Options(), task="transcribe", language=family.languages[0])
     job = Job(memory, prompt, family.token_limit(window.duration_s))
     (hypothesis,) = decode(recognizer.backend, family, [job])

@@ -17,7 +17,7 @@ from model_store.convert.moonshine import decoder_graph, encoder_graph
 from model_store.convert.moonshine_source import MoonshineSource, Rotary, read_huggingface, read_ort
 from model_store.errors import ConversionError
 from service.backends.base import EncoderBatch, Features
-from service.backends.onnx import OnnxBackend, OnnxMemory
+from service.backends.onnx import OnnxBackend
 from service.recognition.families.moonshine import Moonshine
 from tests.audio.speech import recording
 from tests.convert.moonshine_reference import START, Reference
@@ -56,7 +56,7 @@ def batch(samples: Floats) -> EncoderBatch:
 def forced(folder: Path, samples: Floats, tokens: list[int]) -> Floats:
     """Our logits [tokens, vocabulary] behind each of these tokens."""
     backend = OnnxBackend(folder, threads=1)
-    memory = backend.encode(batch(samples))
+    (memory,) = backend.encode(batch(samples))
     rows = backend.open(capacity=1, length=memory.length)
     rows.join(memory)
     return np.stack([rows.step(np.array([[token]])).logits[0, 0].copy() for token in tokens])
@@ -88,7 +88,7 @@ def test_encoder_equals_the_original_without_its_quantisation(name: str, variant
     reference, samples = Reference(original("moonshine-tiny"), "float"), clip(name)
     reference.begin(reference.encode(samples))
     reference.step(START)
-    ours = OnnxBackend(variants / "fp32", threads=1).encode(batch(samples))
+    (ours,) = OnnxBackend(variants / "fp32", threads=1).encode(batch(samples))
     for index, (mine, theirs) in enumerate(zip(ours.layers, reference.cross(), strict=True)):
         row = mine[0].swapaxes(1, 2) if index % 2 == 0 else mine[0]
         np.testing.assert_allclose(row, theirs, atol=5e-4)
@@ -263,7 +263,7 @@ def _family(folder: Path) -> Moonshine:
 
 
 def _greedy(backend: OnnxBackend, samples: Floats) -> list[int]:
-    memory: OnnxMemory = backend.encode(batch(samples))
+    (memory,) = backend.encode(batch(samples))
     rows = backend.open(capacity=1, length=memory.length)
     rows.join(memory)
     tokens = [START]

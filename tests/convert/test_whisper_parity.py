@@ -10,7 +10,8 @@ from model_store.convert.graph import Floats
 from service.audio.types import SAMPLE_RATE
 from service.backends.base import EncoderBatch
 from service.backends.onnx import OnnxMemory
-from service.recognition.decoding import Job, decode, language_probabilities
+from service.recognition.decoding import Job, decode
+from service.recognition.families.base import Prompt
 from service.recognition.types import Options
 from tests.audio.speech import recording
 from tests.convert.originals import original
@@ -59,7 +60,8 @@ def log_softmax(logits: Floats) -> Floats:
 
 
 def encoded(variant: str, clip: str) -> OnnxMemory:
-    return backend(TINY, variant).encode(batch(clip))
+    (memory,) = backend(TINY, variant).encode(batch(clip))
+    return memory
 
 
 def forced(variant: str, clip: str, tokens: tuple[int, ...], like: Floats) -> Floats:
@@ -132,12 +134,14 @@ def test_greedy_tokens_fp32_are_the_peers(clip: str) -> None:
 @pytest.mark.parametrize("clip", ["es/pangrama", "pl/liczenie"])
 def test_language_probabilities_fp32_are_the_peers(clip: str) -> None:
     family, ours = whisper(BASE), backend(BASE, "fp32")
+    first = family.first_language_token
+    assert first is not None
     full = batch_of(family, recording(clip)[: 3 * SAMPLE_RATE], full=True)
-    probabilities = language_probabilities(
-        ours, family, ours.encode(full), family.prompt(Options(), task="transcribe", language="en").tokens[0]
-    )
+    (memory,) = ours.encode(full)
+    start = Prompt(family.prompt(Options(), task="transcribe", language="en").tokens[:1], start=0)
+    (probed,) = decode(ours, family, [Job(memory, start, 0, probe=(first, first + len(family.languages)))])
     (found,) = peer(BASE, "float32").detect_language(ctranslate2.StorageView.from_array(full.features))
     theirs = {token.strip("<|>"): probability for token, probability in found}
     assert set(theirs) == set(family.languages)
     expected = [theirs[code] for code in family.languages]
-    np.testing.assert_allclose(probabilities, expected, atol=1e-4)
+    np.testing.assert_allclose(probed.probed, expected, atol=1e-4)

@@ -3,7 +3,7 @@ import pytest
 
 from service.backends.base import EncoderBatch, Features
 from service.backends.fake import FakeBackend, Line
-from service.recognition.decoding import Hypothesis, Job, decode, language_probabilities
+from service.recognition.decoding import Hypothesis, Job, decode
 from service.recognition.families.base import Prompt
 from service.recognition.types import Options
 from tests.recognition.models import BASE, whisper
@@ -37,7 +37,7 @@ def jobs(
     found = []
     for index in range(len(fake.lines)):
         length = lengths[index % len(lengths)]
-        memory = fake.encode(blank(length))
+        (memory,) = fake.encode(blank(length))
         options = Options(prompt=prompts[index % len(prompts)])
         prompt = whisper().prompt(options, task="transcribe", language="en")
         found.append(Job(memory, prompt, limit, temperature, seed))
@@ -147,23 +147,26 @@ def test_attention_is_kept_for_every_token_and_the_end() -> None:
     assert short.attention[0].argmax(axis=1).tolist() == [0, 10]
 
 
-def test_languages_are_told_by_the_logits_behind_the_start() -> None:
+def test_what_is_probed_at_the_start_is_told_among_itself() -> None:
     family = whisper(BASE)
     assert family.first_language_token is not None
-    german = family.first_language_token + family.languages.index("de")
+    first = family.first_language_token
+    german = first + family.languages.index("de")
     fake = FakeBackend([Line((german,), logit=8.0)], vocabulary=51_865, end_token=family.end_token)
-    memory = fake.encode(blank(9))
-    found = language_probabilities(fake, family, memory, 50_258)
-    assert found.shape == (99,)
-    assert found.sum() == pytest.approx(1)
-    assert family.languages[int(found.argmax())] == "de"
+    (memory,) = fake.encode(blank(9))
+    job = Job(memory, Prompt((50_258,), start=0), token_limit=0, probe=(first, first + len(family.languages)))
+    (found,) = decode(fake, family, [job])
+    assert found.tokens == ()
+    assert found.probed.shape == (99,)
+    assert found.probed.sum() == pytest.approx(1)
+    assert family.languages[int(found.probed.argmax())] == "de"
+    assert fake.steps == [1]
 
 
-def test_a_model_of_one_language_needs_no_look() -> None:
+def test_nothing_is_probed_that_is_not_asked_for() -> None:
     fake = backend(says(10))
-    (job,) = jobs(fake)
-    assert language_probabilities(fake, whisper(), job.memory, 50_257).tolist() == [1]
-    assert fake.steps == []
+    (found,) = decoded(fake, jobs(fake))
+    assert found.probed.size == 0
 
 
 def test_the_start_may_stand_anywhere_in_the_prompt() -> None:

@@ -17,6 +17,7 @@ def hypothesis(logprob: float = -0.2, *, no_speech: float = 0.0, looped: bool = 
         temperature=0.0,
         looped=looped,
         attention=np.zeros((1, tokens + 1, 5), np.float32),
+        probed=np.empty(0, np.float32),
     )
 
 

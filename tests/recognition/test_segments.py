@@ -28,7 +28,9 @@ def spoken(*words: tuple[str, float], end_s: float, length_s: float) -> tuple[Hy
     attention /= attention.sum(axis=-1, keepdims=True)
     tokens = [Token(number, text.encode(), -0.1 * number) for number, (text, _) in enumerate(words)]
     logprobs = tuple(token.logprob for token in tokens)
-    return Hypothesis(tuple(range(len(words))), logprobs, 0.0, 0.1, 0.2, looped=False, attention=attention), tokens
+    probed = np.empty(0, np.float32)
+    tokens_said = tuple(range(len(words)))
+    return Hypothesis(tokens_said, logprobs, 0.0, 0.1, 0.2, looped=False, attention=attention, probed=probed), tokens
 
 
 TALK = ((" Hello", 0.2), (" world.", 0.6), (" How", 1.4), (" are", 1.7), (" you?", 2.0))
