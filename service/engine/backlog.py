@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from service.engine.admission import Speed, Verdict, admit
+from service.engine.admission import WAIT_SHARE, Speed, Verdict, admit, budget_s
 
 UNHEARD_BYTES_PER_S = 32_000
 """Of an upload that was not decoded yet: 16 bits at 16 kHz. Most containers are denser, so it is the least."""
@@ -35,6 +35,11 @@ class Backlog:
     @property
     def speed(self) -> float:
         return self._speed.value
+
+    @property
+    def bearable_s(self) -> float:
+        """Seconds of audio beyond which a short clip would be refused."""
+        return min(self.limit_s, WAIT_SHARE * budget_s(0) * self.speed)
 
     @contextmanager
     def entered(self, size_bytes: int) -> Iterator[Share]:

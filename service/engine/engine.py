@@ -101,7 +101,7 @@ class LocalEngine:
         scheduler, backlog = self._running.scheduler, self._running.backlog
         return Load(
             waiting_s=backlog.waiting_s,
-            limit_s=backlog.limit_s,
+            limit_s=backlog.bearable_s,
             windows=scheduler.waiting,
             rows=scheduler.rows,
             speed=backlog.speed,

@@ -40,6 +40,7 @@ class Scheduler:
         self._executors: list[Executor] = []
         self._made = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._futures: set[asyncio.Future[None]] = set()
 
     def start(self, executors: int) -> None:
         """Start the executors and the watch over them."""
@@ -48,9 +49,9 @@ class Scheduler:
         self._keep(self._watch())
 
     async def close(self) -> None:
-        """Stop: what runs is dropped."""
-        for task in self._tasks:
-            task.cancel()
+        """Stop: what runs and what waits is dropped, and whoever waits for it cancelled."""
+        for pending in (*self._tasks, *self._futures):
+            pending.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._desk.close()
         for executor in self._executors:
@@ -87,9 +88,13 @@ class Scheduler:
         def way(recognizer: Recognizer) -> Computation[None]:
             found.append((yield from start(recognizer)))
 
-        work = Work(ticket, hosted, way, cost_s, asyncio.get_running_loop().create_future())
-        self._desk.begin(work)
-        await work.future
+        future = asyncio.get_running_loop().create_future()
+        self._futures.add(future)
+        try:
+            self._desk.begin(Work(ticket, hosted, way, cost_s, future))
+            await future
+        finally:
+            self._futures.discard(future)
         return found[-1]
 
     def drop(self, ticket: Ticket) -> None:

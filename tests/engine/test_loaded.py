@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 
 from model_store.registry import Registry
+from service.engine.device import read_device
 from service.engine.loaded import KEPT, Loaded
+from service.engine.loading import Loader
 from service.errors import ModelUnavailable
 from tests.audio.speech import recording
 from tests.engine.stores import cut, linked_store
@@ -13,6 +15,10 @@ from tests.store import STORE
 VARIANTS = ("whisper-tiny.en:int8", "whisper-tiny.en:fp32", "whisper-base:int8", "whisper-base:fp32")
 
 
+def loaded_of(registry: Registry) -> Loaded:
+    return Loaded(Loader(registry, read_device(), threads=1, executors=None))
+
+
 def load(loaded: Loaded, registry: Registry, name: str) -> object:
     model, _, variant = name.partition(":")
     return loaded.get(registry.get(model, variant))
@@ -20,23 +26,23 @@ def load(loaded: Loaded, registry: Registry, name: str) -> object:
 
 def test_a_variant_is_loaded_once() -> None:
     registry = Registry(STORE)
-    loaded = Loaded(registry, threads=1)
-    assert loaded.names() == frozenset()
+    loaded = loaded_of(registry)
+    assert loaded.names() == ()
     assert load(loaded, registry, VARIANTS[0]) is load(loaded, registry, VARIANTS[0])
-    assert loaded.names() == {VARIANTS[0]}
+    assert loaded.names() == (VARIANTS[0],)
 
 
 def test_the_least_lately_used_is_dropped_and_still_works() -> None:
     registry = Registry(STORE)
-    loaded = Loaded(registry, threads=1)
+    loaded = loaded_of(registry)
     oldest = loaded.get(registry.get("whisper-tiny.en", "fp32"))
     for name in (VARIANTS[2], VARIANTS[0]):
         load(loaded, registry, name)
     assert len(loaded.names()) == KEPT
     load(loaded, registry, VARIANTS[2])
     load(loaded, registry, VARIANTS[3])
-    assert loaded.names() == {VARIANTS[0], VARIANTS[2], VARIANTS[3]}
-    assert "fox" in said(oldest, recording("en/quick_brown_fox"))
+    assert set(loaded.names()) == {VARIANTS[0], VARIANTS[2], VARIANTS[3]}
+    assert "fox" in said(oldest.recognizer, recording("en/quick_brown_fox"))
 
 
 @pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx", "config.json", "tokenizer.json"])
@@ -51,10 +57,10 @@ def test_a_damaged_file_makes_a_variant_unavailable(tmp_path: Path, name: str, f
     if fault in {"empty", "text"}:
         path.write_text("" if fault == "empty" else "This is no model.")
     registry = Registry(store)
-    loaded = Loaded(registry, threads=1)
+    loaded = loaded_of(registry)
     with pytest.raises(ModelUnavailable, match=r"The model 'whisper-tiny\.en:int8' cannot be loaded: .+"):
         load(loaded, registry, VARIANTS[0])
-    assert loaded.names() == frozenset()
+    assert loaded.names() == ()
 
 
 def test_graphs_of_another_model_make_a_variant_unavailable(tmp_path: Path) -> None:
@@ -64,11 +70,21 @@ def test_graphs_of_another_model_make_a_variant_unavailable(tmp_path: Path) -> N
     path.symlink_to(STORE / "whisper-base" / "int8" / "decoder.onnx")
     registry = Registry(store)
     with pytest.raises(ModelUnavailable):
-        load(Loaded(registry, threads=1), registry, VARIANTS[0])
+        load(loaded_of(registry), registry, VARIANTS[0])
 
 
 def test_a_runtime_that_is_not_here_is_named() -> None:
     registry = Registry(STORE)
     manifest = registry.get("whisper-tiny.en", "int8").model_copy(update={"runtime": "openvino"})
     with pytest.raises(ModelUnavailable, match="its runtime openvino is not supported here"):
-        Loaded(registry, threads=1).get(manifest)
+        loaded_of(registry).get(manifest)
+
+
+def test_a_variant_whose_executor_was_lost_is_loaded_anew_once() -> None:
+    registry = Registry(STORE)
+    loaded = loaded_of(registry)
+    lost = loaded.get(registry.get("whisper-tiny.en", "int8"))
+    fresh = loaded.renew(lost)
+    assert fresh is not lost
+    assert loaded.renew(lost) is fresh
+    assert loaded.find(lost.manifest) is fresh

@@ -1,0 +1,53 @@
+import pytest
+
+from service.engine.backlog import UNHEARD_BYTES_PER_S, Backlog
+
+
+def test_what_is_in_work_is_counted_until_it_is_done() -> None:
+    backlog = Backlog(100.0, speed=10.0)
+    with backlog.entered(4 * UNHEARD_BYTES_PER_S) as one:
+        assert backlog.waiting_s == 4.0
+        backlog.heard(one, 30.0, due_s=0.0)
+        with backlog.entered(0) as other:
+            backlog.heard(other, 5.0, due_s=0.0)
+            backlog.done(one, 10.0)
+            assert backlog.waiting_s == 25.0
+        assert backlog.waiting_s == 20.0
+        backlog.done(one, 99.0)
+        assert backlog.waiting_s == 0
+    assert backlog.waiting_s == 0
+
+
+def test_a_recording_that_would_pass_the_limit_is_refused_and_one_alone_is_not() -> None:
+    backlog = Backlog(100.0, speed=10.0)
+    with backlog.entered(0) as long:
+        backlog.heard(long, 4000.0, due_s=0.0)
+        assert backlog.verdict(long, deadline_s=None).cause == "none"
+        with backlog.entered(0) as clip:
+            backlog.heard(clip, 3.0, due_s=0.0)
+            verdict = backlog.verdict(clip, deadline_s=None)
+            assert verdict.cause == "queue"
+            assert verdict.retry_after_s == pytest.approx(390.3, abs=0.1)
+
+
+def test_a_clip_does_not_count_the_wait_for_what_it_overtakes() -> None:
+    backlog = Backlog(10_000.0, speed=1.0)
+    with backlog.entered(0) as long, backlog.entered(0) as clip:
+        backlog.heard(long, 4000.0, due_s=4000.0)
+        backlog.heard(clip, 3.0, due_s=3.0)
+        assert backlog.verdict(clip, deadline_s=10.0).accepted
+        backlog.heard(long, 4000.0, due_s=2.0)
+        assert backlog.verdict(clip, deadline_s=10.0).cause == "deadline"
+        assert backlog.verdict(clip, deadline_s=None).cause == "queue"
+
+
+def test_a_request_that_fails_leaves_nothing_behind() -> None:
+    backlog = Backlog(100.0, speed=10.0)
+    with pytest.raises(ValueError, match="it fails"), backlog.entered(1):
+        raise ValueError("it fails")
+    assert backlog.waiting_s == 0
+
+
+def test_no_more_is_bearable_than_a_short_clip_may_wait_for() -> None:
+    assert Backlog(10.0, speed=10.0).bearable_s == 10.0
+    assert Backlog(14_400.0, speed=10.0).bearable_s == pytest.approx(600.0)

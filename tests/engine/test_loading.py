@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import pytest
+
+from model_store.registry import Registry
+from service.engine.device import read_device
+from service.engine.forming import Layout
+from service.engine.lanes import BUCKETS
+from service.engine.loading import MOST_ROWS, Loader, most_rows
+from service.engine.profiles import FOLDER
+from service.errors import ModelUnavailable
+from tests.engine.recordings import TINY
+from tests.engine.stores import cut, linked_store
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize(
+    ("memory_mib", "executors", "rows"), [(512, 1, 8), (512, 2, 4), (128, 2, 1), (64, 4, 1), (24_000, 2, MOST_ROWS)]
+)
+def test_the_rows_fit_the_memory(memory_mib: int, executors: int, rows: int) -> None:
+    assert most_rows(memory_mib * MIB, 8 * MIB, executors) == rows
+
+
+def test_unknown_memory_is_no_limit() -> None:
+    assert most_rows(0, 8 * MIB, 4) == MOST_ROWS
+
+
+def loader(store: Path, *, threads: int, executors: int | None = None) -> Loader:
+    return Loader(Registry(store), read_device(), threads=threads, executors=executors)
+
+
+def test_what_was_measured_is_kept_for_the_next_start(tmp_path: Path) -> None:
+    store = linked_store(tmp_path, f"{TINY}/int8")
+    manifest = Registry(store).get(TINY, "int8")
+    first = loader(store, threads=2)
+    profile = first.settle(manifest).profile
+    assert first.layout in (Layout(1, 2), Layout(2, 1))
+    assert profile.speed > 1
+    assert 1 <= profile.rows <= MOST_ROWS
+    assert len(list((store / FOLDER).iterdir())) == 1
+    second = loader(store, threads=2)
+    assert second.settle(manifest).profile == profile
+    assert second.layout == first.layout
+
+
+def test_executors_that_are_asked_for_are_taken(tmp_path: Path) -> None:
+    store = linked_store(tmp_path, f"{TINY}/int8")
+    one = loader(store, threads=2, executors=4)
+    one.settle(Registry(store).get(TINY, "int8"))
+    assert one.layout == Layout(4, 1)
+
+
+def test_a_damaged_profile_is_measured_anew(tmp_path: Path) -> None:
+    store = linked_store(tmp_path, f"{TINY}/int8")
+    manifest = Registry(store).get(TINY, "int8")
+    loader(store, threads=1).settle(manifest)
+    (path,) = (store / FOLDER).iterdir()
+    path.write_text("{}")
+    loader(store, threads=1).settle(manifest)
+    assert "rows" in path.read_text()
+
+
+def test_a_store_that_cannot_be_written_to_is_measured_at_every_start(tmp_path: Path) -> None:
+    store = linked_store(tmp_path, f"{TINY}/int8")
+    (store / FOLDER).write_text("not a folder")
+    assert loader(store, threads=1).settle(Registry(store).get(TINY, "int8")).profile.rows >= 1
+
+
+def test_a_damaged_variant_cannot_be_loaded(tmp_path: Path) -> None:
+    store = linked_store(tmp_path, f"{TINY}/int8")
+    cut(store / TINY / "int8" / "encoder.onnx")
+    with pytest.raises(ModelUnavailable, match=TINY):
+        loader(store, threads=1).settle(Registry(store).get(TINY, "int8"))
+
+
+def test_a_row_takes_the_memory_that_is_counted(tmp_path: Path) -> None:
+    store = linked_store(tmp_path, f"{TINY}/int8")
+    backend = loader(store, threads=1).load(Registry(store).get(TINY, "int8")).recognizer.backend
+    keys_and_values, float32 = 2 * 4 * 384, 4
+    assert backend.row_bytes(BUCKETS[0]) == pytest.approx(keys_and_values * float32 * (BUCKETS[0] + 448), rel=0.25)
