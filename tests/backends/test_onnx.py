@@ -7,8 +7,6 @@ import pytest
 from service.backends.base import Floats
 from service.backends.fake import FakeMemory, Line
 from service.backends.onnx import OnnxBackend, OnnxMemory
-from service.recognition.decoding import Job, decode
-from service.recognition.types import Options
 from tests.recognition.models import TINY, VARIANTS, backend, batch_of, clips, whisper
 from tests.store import folder
 
@@ -51,34 +49,46 @@ def fed(variant: str, given: list[OnnxMemory], *, leaving: npt.NDArray[np.int64]
     return found
 
 
-def test_row_of_a_batch_is_the_row_alone_fp32() -> None:
-    given = memories("fp32")
-    for row, together in enumerate(fed("fp32", given)):
-        np.testing.assert_allclose(together, fed("fp32", [given[row]])[0], atol=2e-4)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_row_of_a_batch_is_the_row_alone(variant: str) -> None:
+    given = memories(variant)
+    for row, together in enumerate(fed(variant, given)):
+        np.testing.assert_allclose(together, fed(variant, [given[row]])[0], atol=2e-4)
 
 
-def test_row_of_a_batch_differs_by_no_more_than_rounding_int8() -> None:
-    """Activations share a scale a tensor: a batch-mate moves the grid that they are rounded to, by 0.15 on average.
-
-    That is what rounding costs a row alone (0.17).
-    """
-    given = memories("int8")
-    exact, together = fed("fp32", given), fed("int8", given)
-    for row, memory in enumerate(given):
-        (alone,) = fed("int8", [memory])
-        rounding = np.abs(np.array(alone) - exact[row]).mean()
-        assert np.abs(np.array(together[row]) - alone).mean() < 1.5 * rounding
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_rows_that_leave_do_not_disturb_the_others(seed: int) -> None:
-    given = memories("fp32")
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("seed", range(2))
+def test_rows_that_leave_do_not_disturb_the_others(seed: int, variant: str) -> None:
+    given = memories(variant)
     leaving = np.random.default_rng(seed).permutation(len(given)) + 2
     leaving[leaving == leaving.max()] = 99
-    for row, together in enumerate(fed("fp32", given, leaving=leaving)):
-        (alone,) = fed("fp32", [given[row]])
+    for row, together in enumerate(fed(variant, given, leaving=leaving)):
+        (alone,) = fed(variant, [given[row]])
         assert len(together) == min(leaving[row], len(alone))
         np.testing.assert_allclose(together, alone[: len(together)], atol=2e-4)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("behind", [1, 133])
+def test_a_row_is_the_same_in_a_longer_batch(behind: int, variant: str) -> None:
+    """Of any four lengths in a row: a product of sums that come in fours could round the last of them another way."""
+    for memory in (shortened(encode(variant, 1), cut) for cut in range(4)):
+        found = []
+        for length in (memory.length, memory.length + behind):
+            rows = backend(TINY, variant).open(capacity=1, length=length)
+            rows.join(memory)
+            found.append([rows.step(np.array([tokens])).logits.copy() for tokens in (START, FED[:1], FED[1:2])])
+        np.testing.assert_allclose(np.concatenate(found[0], 1), np.concatenate(found[1], 1), atol=2e-4)
+
+
+def shortened(memory: OnnxMemory, cut: int) -> OnnxMemory:
+    """The memory without its last positions."""
+    length = memory.length - cut
+    layers = tuple(
+        np.ascontiguousarray(layer[..., :length] if index % 2 == 0 else layer[:, :, :length])
+        for index, layer in enumerate(memory.layers)
+    )
+    return OnnxMemory(layers, np.ascontiguousarray(memory.log_weights[:, :length]))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -94,9 +104,8 @@ def test_a_row_may_take_a_place_that_got_free(variant: str) -> None:
     joined = rows.step(np.array([START]), first=1).logits[0, 0].copy()
     np.testing.assert_allclose(log_probabilities(joined), fed(variant, [third])[0][0], atol=2e-4)
     together = rows.step(np.array([[FED[1]], [FED[0]]])).logits[:, 0]
-    if variant == "fp32":
-        np.testing.assert_allclose(log_probabilities(together[0]), fed(variant, [second])[0][2], atol=2e-4)
-        np.testing.assert_allclose(log_probabilities(together[1]), fed(variant, [third])[0][1], atol=2e-4)
+    np.testing.assert_allclose(log_probabilities(together[0]), fed(variant, [second])[0][2], atol=2e-4)
+    np.testing.assert_allclose(log_probabilities(together[1]), fed(variant, [third])[0][1], atol=2e-4)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -114,6 +123,22 @@ def test_a_memory_can_be_decoded_again(variant: str) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_a_row_that_follows_leaves_the_memory_of_the_first_alone() -> None:
+    """A memory that fills the only slot is read in place: nothing may be written there."""
+    (first,) = backend(TINY, "fp32").encode(batch_of(whisper(), clips()[0], full=True))
+    before = [layer.copy() for layer in first.layers]
+    rows = backend(TINY, "fp32").open(capacity=1, length=first.length)
+    found = []
+    for memory in (first, encode("fp32", 1), first):
+        rows.join(memory)
+        found.append(rows.step(np.array([START])).logits[0, 0].copy())
+        rows.leave(0)
+    for ours, theirs in zip(first.layers, before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(found[0], found[2])
+    np.testing.assert_allclose(log_probabilities(found[1]), fed("fp32", [encode("fp32", 1)])[0][0], atol=2e-4)
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_padded_batch_is_encoded_as_its_rows_alone(variant: str) -> None:
     together = backend(TINY, variant).encode(batch_of(whisper(), *clips()))
@@ -124,18 +149,9 @@ def test_a_padded_batch_is_encoded_as_its_rows_alone(variant: str) -> None:
             np.testing.assert_array_equal(layer, alone)
 
 
-def test_texts_are_the_same_in_any_company_fp32() -> None:
-    given = memories("fp32")
-    prompt = whisper().prompt(Options(), task="transcribe", language="en")
-    together = decode(backend(TINY, "fp32"), whisper(), [Job(memory, prompt, 60) for memory in given])
-    for memory, one in zip(given, together, strict=True):
-        (alone,) = decode(backend(TINY, "fp32"), whisper(), [Job(memory, prompt, 60)])
-        assert alone.tokens == one.tokens
-        np.testing.assert_allclose(alone.logprobs, one.logprobs, atol=2e-4)
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_prompt_at_once_is_the_prompt_token_by_token(variant: str) -> None:
+    """To the rounding of INT8: products of many tokens are added up in another order than those of one."""
     memory = encode(variant, 2)
     tokens = (*START, *FED)
     runs = []
@@ -145,7 +161,7 @@ def test_a_prompt_at_once_is_the_prompt_token_by_token(variant: str) -> None:
         steps = [rows.step(np.array([part])).logits[0, -1].copy() for part in parts]
         runs.append(log_probabilities(steps[-1]))
     difference = np.abs(runs[0] - runs[1])
-    assert difference.max() < 2e-4 if variant == "fp32" else difference.mean() < 0.3
+    assert difference.max() < 2e-4 if variant == "fp32" else difference.mean() < 0.1
 
 
 def test_logits_are_given_where_they_are_wanted() -> None:
