@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from service.audio.checkpoint import Checkpoint, always_on
 from service.audio.g711 import from_alaw, from_mulaw
 from service.audio.media import BLOCK_VALUES, read_media
 from service.audio.resample import MAX_RATE, MIN_RATE, Block, Limits, Recorder, downmix, sanitised
@@ -61,10 +62,13 @@ class Decoded:
         return len(self.samples) / SAMPLE_RATE
 
 
-def decode(audio: bytes | Path, *, raw: RawFormat | None = None, limits: Limits) -> Decoded:
+def decode(
+    audio: bytes | Path, *, raw: RawFormat | None = None, limits: Limits, checkpoint: Checkpoint = always_on
+) -> Decoded:
     """Decode an upload, or headerless audio where `raw` says how it is laid out. Blocks: call it off the event loop.
 
     Raises:
+        Exception: what the checkpoint raises; it is passed once a block.
         EmptyAudio: no bytes, or no sample in them.
         UndecodableAudio: not audio, an unknown codec, or damaged before the first sample.
         NoAudioStream: a film without sound.
@@ -72,21 +76,20 @@ def decode(audio: bytes | Path, *, raw: RawFormat | None = None, limits: Limits)
     """
     with _opened(audio) as file:
         if raw is not None:
-            return _record(_raw_blocks(file, raw), limits)
+            return _record(_raw_blocks(file, raw), Recorder(limits, checkpoint=checkpoint))
         kind = sniff(file)
         if kind.name in ("wav", "flac"):
-            fast = _by_sndfile(audio, kind, limits)
+            fast = _by_sndfile(audio, kind, Recorder(limits, checkpoint=checkpoint))
             if fast is not None:
                 return fast
-        return _record(read_media(file, kind), limits)
+        return _record(read_media(file, kind, checkpoint=checkpoint), Recorder(limits, checkpoint=checkpoint))
 
 
 def _opened(audio: bytes | Path) -> AbstractContextManager[BinaryIO]:
     return audio.open("rb") if isinstance(audio, Path) else BytesIO(audio)
 
 
-def _record(blocks: Iterable[Block], limits: Limits) -> Decoded:
-    recorder = Recorder(limits)
+def _record(blocks: Iterable[Block], recorder: Recorder) -> Decoded:
     first: Block | None = None
     for block in blocks:
         recorder.push(block)
@@ -97,7 +100,7 @@ def _record(blocks: Iterable[Block], limits: Limits) -> Decoded:
     return Decoded(samples, first.container, first.codec, first.rate, first.channels)
 
 
-def _by_sndfile(audio: bytes | Path, kind: Container, limits: Limits) -> Decoded | None:
+def _by_sndfile(audio: bytes | Path, kind: Container, recorder: Recorder) -> Decoded | None:
     """None where libsndfile refuses the file, stops half-way or finds it empty (a streamed wav says 0 bytes)."""
     source = str(audio) if isinstance(audio, Path) else BytesIO(audio)
     try:
@@ -105,7 +108,7 @@ def _by_sndfile(audio: bytes | Path, kind: Container, limits: Limits) -> Decoded
             codec = "flac" if kind.name == "flac" else _SNDFILE_CODECS.get(file.subtype)
             if codec is None or not file.frames:
                 return None
-            return _record(_sndfile_blocks(file, kind.name, codec), limits)
+            return _record(_sndfile_blocks(file, kind.name, codec), recorder)
     except soundfile.SoundFileError:
         return None
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from av.audio.plane import AudioPlane
 
+from service.audio.checkpoint import Checkpoint, always_on
 from service.audio.resample import Block, downmix, sanitised
 from service.audio.sniff import PROBED_DEMUXERS, Container
 from service.audio.types import Samples
@@ -85,10 +86,11 @@ _OPTIONS = {
 }
 
 
-def read_media(file: BinaryIO, kind: Container) -> Iterator[Block]:
+def read_media(file: BinaryIO, kind: Container, *, checkpoint: Checkpoint = always_on) -> Iterator[Block]:
     """Decode the best audio stream.
 
     Raises:
+        Exception: what the checkpoint raises; it is passed once a packet, for a damaged file may have no block.
         UndecodableAudio: FFmpeg cannot open it, knows no decoder, or fails before the first sample.
         NoAudioStream: there is none.
         EmptyAudio: the file is in order and holds no sample.
@@ -105,7 +107,7 @@ def read_media(file: BinaryIO, kind: Container) -> Iterator[Block]:
         stream = media.streams.best("audio")
         if not isinstance(stream, av.AudioStream):
             raise _silent(media, name)
-        yield from _blocks(media, stream, container=name)
+        yield from _blocks(media, stream, container=name, checkpoint=checkpoint)
 
 
 def _silent(media: av.container.InputContainer, container: str) -> AudioError:
@@ -114,13 +116,15 @@ def _silent(media: av.container.InputContainer, container: str) -> AudioError:
     return UndecodableAudio(container=container, codec="unknown", reason="damaged or cut off before the first sample")
 
 
-def _blocks(media: av.container.InputContainer, stream: av.AudioStream, *, container: str) -> Iterator[Block]:
+def _blocks(
+    media: av.container.InputContainer, stream: av.AudioStream, *, container: str, checkpoint: Checkpoint
+) -> Iterator[Block]:
     # typed as always there; None where FFmpeg knows no decoder
     codec = stream.codec_context.name if stream.codec_context else "unknown"
     if codec not in _CODECS:
         raise UndecodableAudio(container=container, codec=codec, reason="there is no decoder for this codec")
     _forget_layout(stream.codec_context)
-    decoding = _Decoding(media, stream)
+    decoding = _Decoding(media, stream, checkpoint)
     any_block = False
     for frames in _runs(decoding.frames()):
         any_block = True
@@ -147,12 +151,13 @@ def _forget_layout(context: av.AudioCodecContext) -> None:
 class _Decoding:
     """The frames of a stream, past whatever is damaged; `error` keeps the last reason."""
 
-    def __init__(self, media: av.container.InputContainer, stream: av.AudioStream) -> None:
-        self._stream, self._packets = stream, media.demux(stream)
+    def __init__(self, media: av.container.InputContainer, stream: av.AudioStream, checkpoint: Checkpoint) -> None:
+        self._stream, self._packets, self._checkpoint = stream, media.demux(stream), checkpoint
         self.error: Exception | None = None
 
     def frames(self) -> Iterator[av.AudioFrame]:
         while (packet := self._next_packet()) is not None:
+            self._checkpoint()
             try:
                 yield from self._stream.decode(packet)
             except _FAILURES as error:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from service.audio.checkpoint import Checkpoint, always_on
 from service.audio.edges import anchored, led, settled
 from service.audio.pauses import FRAME, STEP, Levels, levels, rests
 from service.audio.types import SAMPLE_RATE, Samples, Span, VadOptions
@@ -55,19 +56,23 @@ class SpeechDetector:
         options.add_session_config_entry("session.force_spinning_stop", "1")  # leave the cores to what comes next
         self._session = ort.InferenceSession(str(model_path), options, providers=["CPUExecutionProvider"])
 
-    def spans(self, samples: Samples, options: VadOptions) -> tuple[Span, ...]:
-        """The speech of a waveform with its padding, in order; the whole of it where detection is off."""
+    def spans(self, samples: Samples, options: VadOptions, *, checkpoint: Checkpoint = always_on) -> tuple[Span, ...]:
+        """The speech of a waveform with its padding, in order; the whole of it where detection is off.
+
+        Raises:
+            Exception: what the checkpoint raises; it is passed at every run, 16 s at most.
+        """
         if not len(samples):
             return ()
         if not options.enabled:
             return (Span(0, len(samples)),)
         level = levels(samples)
-        found = speech_spans(self.probabilities(samples, level), len(samples), options)
+        found = speech_spans(self.probabilities(samples, level, checkpoint), len(samples), options)
         padding = _frames(options.prefix_padding_ms) * FRAME
         spans = led(padded(settled(found, level), len(samples), padding=padding), level)
         return anchored(spans, samples)
 
-    def probabilities(self, samples: Samples, level: Levels) -> Probabilities:
+    def probabilities(self, samples: Samples, level: Levels, checkpoint: Checkpoint = always_on) -> Probabilities:
         """How likely each 10 ms are speech: the answer for the chunk that holds them."""
         probabilities = np.empty(len(level), np.float32)
         starts = [start for start in rests(level).tolist() if start < len(level)]
@@ -76,19 +81,25 @@ class SpeechDetector:
         shown = [0, *starts[1:], len(level)]
         for start, (first, last) in zip(starts, pairwise(shown), strict=True):
             begin = start * FRAME - WARM_UP * CHUNK
-            heard = self.chunk_probabilities(_cut(samples, begin, last * FRAME))
+            heard = self._walked(samples, begin, last * FRAME, checkpoint)
             middles = np.arange(first, last) * FRAME + FRAME // 2
             probabilities[first:last] = heard[(middles - begin) // CHUNK]
         return probabilities
 
     def chunk_probabilities(self, samples: Samples) -> Probabilities:
         """How likely each chunk is speech, in one walk as the original has it; silence fills the last chunk."""
-        chunks = -(-len(samples) // CHUNK)
+        return self._walked(samples, 0, len(samples), always_on)
+
+    def _walked(self, samples: Samples, start: int, end: int, checkpoint: Checkpoint) -> Probabilities:
+        """How likely each chunk of samples `start` to `end` is speech, with silence on both sides of them."""
+        chunks = -(-(end - start) // CHUNK)
+        held, silent = samples[max(start, 0) : end], min(start, 0)
         probabilities = np.empty(chunks, np.float32)
         hidden = cell = np.zeros(STATE_SHAPE, np.float32)
         for first in range(0, chunks, BLOCK):
+            checkpoint()
             last = min(first + BLOCK, chunks)
-            line = _cut(samples, first * CHUNK - CONTEXT, last * CHUNK)
+            line = _cut(held, silent + first * CHUNK - CONTEXT, silent + last * CHUNK)
             rows = np.lib.stride_tricks.sliding_window_view(line, CONTEXT + CHUNK)[::CHUNK].copy()
             feeds = {"input": rows, "h": hidden, "c": cell}
             probabilities[first:last], hidden, cell = self._session.run(["speech_probs", "hn", "cn"], feeds)

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from service.audio.checkpoint import Checkpoint, always_on
 from service.audio.pauses import FRAME, STEP, levels, quietest
 from service.audio.types import MAX_WINDOW_S, SAMPLE_RATE, Piece, Samples, Span, Window
 
@@ -23,6 +24,7 @@ def windows(
     target_s: float = MAX_WINDOW_S,
     max_s: float = MAX_WINDOW_S,
     max_gap_s: float = math.inf,
+    checkpoint: Checkpoint = always_on,
 ) -> tuple[Window, ...]:
     """Pack spans into windows, cut at the pauses between them.
 
@@ -32,14 +34,16 @@ def windows(
         target_s: a window ends at a pause before this, if it holds a pause.
         max_s: the most a window holds. A span that is longer is cut where it is quietest in the last third.
         max_gap_s: a longer silence is never within a window: for models that cannot tell times within one.
+        checkpoint: passed before every window; what it raises is raised.
     """
     target, limit = _steps(min(target_s, max_s)), _steps(max_s)
     parts = [part for span in spans for part in _divided(samples, span, limit)]
-    return tuple(
-        _window(samples, run[first:last])
-        for run in _runs(parts, max_gap_s)
-        for first, last in packed([_stepped(part.length) for part in run], target)
-    )
+    found = []
+    for run in _runs(parts, max_gap_s):
+        for first, last in packed([_stepped(part.length) for part in run], target):
+            checkpoint()
+            found.append(_window(samples, run[first:last]))
+    return tuple(found)
 
 
 def _runs(parts: list[Span], max_gap_s: float) -> Iterator[list[Span]]:

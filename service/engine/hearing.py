@@ -109,6 +109,7 @@ class Hearing:
             target_s=family.target_window_s,
             max_s=family.max_window_s,
             max_gap_s=math.inf if family.position_s else MAX_GAP_S,
+            checkpoint=checkpoint,
         )
         done_at = time.perf_counter()
         stage_ms = {"decode": 1e3 * (decoded_at - started), "vad": 1e3 * (done_at - decoded_at)}

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import soxr
 
+from service.audio.checkpoint import Abandoned
 from service.audio.decode import Limits, decode
 from service.audio.types import SAMPLE_RATE, RawEncoding, RawFormat
 from service.errors import AudioTooLong, EmptyAudio, NoAudioStream, UndecodableAudio
@@ -352,6 +353,32 @@ def test_a_long_file_takes_at_most_twice_the_memory_of_its_waveform(tmp_path: Pa
     command = [sys.executable, "-c", LONG_FILE, str(tmp_path / "long"), str(tmp_path / "short")]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert float(run.stdout) < 2.0
+
+
+def abandon() -> None:
+    raise Abandoned
+
+
+@pytest.mark.parametrize("name", ["wav", "flac", "mp3", "m4a", "webm opus", "ogg vorbis"])
+def test_a_recording_that_is_abandoned_is_not_decoded(name: str) -> None:
+    with pytest.raises(Abandoned):
+        decode(CONTAINERS[name](2.0), limits=LIMITS, checkpoint=abandon)
+
+
+def test_headerless_audio_that_is_abandoned_is_not_decoded() -> None:
+    with pytest.raises(Abandoned):
+        decode(bytes(1000), raw=RawFormat("linear16", SAMPLE_RATE), limits=LIMITS, checkpoint=abandon)
+
+
+def test_a_checkpoint_is_passed_where_nothing_decodes() -> None:
+    data = bytearray(CONTAINERS["m4a"](2.0))
+    start = data.index(b"mdat") + 4
+    length = int.from_bytes(data[start - 8 : start - 4], "big") - 8
+    data[start : start + length] = b"\xff" * length
+    passed: list[None] = []
+    with pytest.raises(UndecodableAudio):
+        decode(bytes(data), limits=LIMITS, checkpoint=lambda: passed.append(None))
+    assert len(passed) > 20
 
 
 def test_blockwise_resampling_equals_that_of_the_whole() -> None:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import soxr
 
-from service.audio.resample import Block, Limits, Recorder
+from service.audio.checkpoint import Abandoned
+from service.audio.resample import PIECE, Block, Limits, Recorder
 from service.audio.types import SAMPLE_RATE
 from service.errors import AudioTooLong, UndecodableAudio
 from tests.audio.clips import speech
@@ -32,6 +33,32 @@ def test_samples_at_16_khz_pass_unchanged() -> None:
     for part in np.array_split(speech(1.0), 7):
         recorder.push(block(part, SAMPLE_RATE))
     np.testing.assert_array_equal(recorder.finish(), speech(1.0))
+
+
+@pytest.mark.parametrize("length", [PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 12_345])
+@pytest.mark.parametrize("at_once", [65_536, PIECE + 7])
+def test_a_long_recording_is_whole(length: int, at_once: int) -> None:
+    samples = np.random.default_rng(3).uniform(-1.2, 1.2, length).astype(np.float32)
+    recorder = Recorder(Limits(max_duration_s=3600))
+    for start in range(0, length, at_once):
+        recorder.push(block(samples[start : start + at_once], SAMPLE_RATE))
+    np.testing.assert_array_equal(recorder.finish(), samples.clip(-1, 1))
+
+
+def test_a_recording_that_is_abandoned_takes_no_more_blocks() -> None:
+    wanted = True
+
+    def checkpoint() -> None:
+        if not wanted:
+            raise Abandoned
+
+    recorder = Recorder(LIMITS, checkpoint=checkpoint)
+    recorder.push(block(speech(1.0), SAMPLE_RATE))
+    wanted = False
+    with pytest.raises(Abandoned):
+        recorder.push(block(speech(1.0), SAMPLE_RATE))
+    with pytest.raises(Abandoned):
+        recorder.finish()
 
 
 def test_a_stream_may_change_its_rate() -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from service.audio.checkpoint import Abandoned
 from service.audio.pauses import FRAME, levels
 from service.audio.types import SAMPLE_RATE, Samples, Span, VadOptions
 from service.audio.vad import BLOCK, CHUNK, CONTEXT, SpeechDetector, padded, speech_spans
@@ -72,6 +73,26 @@ def test_a_word_of_300_ms_alone_is_not_lost(start_s: float) -> None:
     start = int(start_s * SAMPLE_RATE)
     word = recording("en/counting")[start : start + 3 * SAMPLE_RATE // 10]
     assert detector().spans(word, DEFAULT)
+
+
+def test_detection_that_is_abandoned_stops_at_the_next_run() -> None:
+    passed = 0
+
+    def checkpoint() -> None:
+        nonlocal passed
+        passed += 1
+        if passed == 3:
+            raise Abandoned
+
+    with pytest.raises(Abandoned):
+        detector().spans(talk(), DEFAULT, checkpoint=checkpoint)
+    assert passed == 3
+
+
+def test_a_checkpoint_is_passed_every_16_seconds() -> None:
+    passed: list[None] = []
+    detector().spans(np.zeros(100 * SAMPLE_RATE, np.float32), DEFAULT, checkpoint=lambda: passed.append(None))
+    assert len(passed) >= 100 / 16
 
 
 def test_no_samples_have_no_speech() -> None:
