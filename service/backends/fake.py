@@ -31,12 +31,14 @@ class Line:
         logit: of the token; all others have 0.
         at_start: a token and its logit at every position of the prompt but the last.
         fault: what is wrong with it.
+        sound: how many of its steps go well before a fault that is not the encoding's; 0 fails at the prompt.
     """
 
     tokens: tuple[int, ...]
     logit: float = 30.0
     at_start: tuple[int, float] | None = None
     fault: Fault | None = None
+    sound: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ def _fail(lines: Sequence[Line], fault: Fault) -> None:
 @dataclass(slots=True)
 class _Row:
     line: Line
+    length: int
     said: int = 0
 
 
@@ -130,7 +133,7 @@ class FakeRows:
             raise TypeError(f"memory of another backend: {type(memory).__name__}")
         if len(self) == self._capacity or memory.length > self._length:
             raise ValueError(f"a row of length {memory.length} does not fit")
-        self._rows.append(_Row(memory.line))
+        self._rows.append(_Row(memory.line, memory.length))
 
     def leave(self, slot: int) -> None:
         last = self._rows.pop()
@@ -143,11 +146,11 @@ class FakeRows:
         if len(rows) < len(tokens):
             raise IndexError(f"slots {first} to {first + len(tokens) - 1} of {len(self)}")
         self._backend.steps.append(len(rows))
-        _fail([row.line for row in rows], "step")
+        _fail([row.line for row in rows if row.said >= row.line.sound], "step")
         logits = np.stack([[self._logits(row, at % count, count) for at in wanted] for row in rows])
         attention = np.zeros((len(rows), self._backend.heads, count, self._length), np.float32)
         for index, row in enumerate(rows):
-            attention[index, :, :, min(LOOK * row.said, self._length - 1)] = 1
+            attention[index, :, :, min(LOOK * row.said, row.length - 1)] = 1
             row.said += 1
         return Step(logits, attention)
 
@@ -159,4 +162,5 @@ class FakeRows:
         elif line.at_start is not None:
             token, logit = line.at_start
             logits[token] = logit
-        return logits if line.fault != "number" else np.full_like(logits, np.nan)
+        nothing = line.fault == "number" and row.said >= line.sound
+        return np.full_like(logits, np.nan) if nothing else logits

@@ -13,6 +13,8 @@ from service.errors import RecognitionFailed
 from service.recognition.families.base import Family, Prompt
 from service.recognition.repetition import looping
 
+NOT_A_NUMBER = "the model's output is not a number"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
@@ -221,6 +223,8 @@ class _Row:
         if self.job.probe is not None:
             probed = start_logits[slice(*self.job.probe)]
             self.probed = np.exp(probed - _log_sum_exp(probed))
+            if not np.isfinite(self.probed).all():
+                self.error = RecognitionFailed(NOT_A_NUMBER)
 
     def attend(self, attention: Floats) -> None:
         """Keep where the step looked, [alignment heads, memory length of the batch]."""
@@ -236,7 +240,7 @@ class _Row:
         token = self._pick(scores)
         logprob = float(scores[token] - _log_sum_exp(scores, out=scratch))
         if not np.isfinite(logprob):
-            self.error = RecognitionFailed("the model's output is not a number")
+            self.error = RecognitionFailed(NOT_A_NUMBER)
         elif token == family.end_token:
             self.end_logprob, self.ended = logprob, True
         else:

@@ -1,9 +1,14 @@
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from service.backends.base import EncoderBatch, Features
-from service.backends.fake import FakeBackend, Line
-from service.recognition.decoding import Hypothesis, Job, decode
+from service.backends.fake import FakeBackend, Fault, Line
+from service.errors import RecognitionFailed
+from service.recognition.decoding import DecodeBatch, Ended, Hypothesis, Job, decode
 from service.recognition.families.base import Prompt
 from service.recognition.types import Options
 from tests.recognition.models import BASE, whisper
@@ -12,9 +17,15 @@ END = 50_256
 NO_SPEECH = 50_361
 
 
-def says(*words: int, logit: float = 30.0, at_start: tuple[int, float] | None = None) -> Line:
+def says(
+    *words: int,
+    logit: float = 30.0,
+    at_start: tuple[int, float] | None = None,
+    fault: Fault | None = None,
+    sound: int = 0,
+) -> Line:
     """A line of words: tokens from 3000 on, none of which is suppressed."""
-    return Line(tuple(3000 + word for word in words), logit, at_start)
+    return Line(tuple(3000 + word for word in words), logit, at_start, fault, sound)
 
 
 def words(hypothesis: Hypothesis) -> tuple[int, ...]:
@@ -174,3 +185,143 @@ def test_the_start_may_stand_anywhere_in_the_prompt() -> None:
     (job,) = jobs(fake)
     (found,) = decoded(fake, [Job(job.memory, Prompt((50_360, 7, 50_257, 50_362), start=2), 5)])
     assert (words(found), round(found.no_speech_prob, 3)) == ((10,), 1.0)
+
+
+def batch(fake: FakeBackend, *, capacity: int = 8, length: int = 60) -> DecodeBatch:
+    return DecodeBatch(fake, whisper(), capacity=capacity, length=length)
+
+
+def finished(rows: DecodeBatch, ended: Sequence[Ended] = ()) -> dict[Job, Hypothesis | Exception]:
+    """What became of the jobs that ended, and of those that are stepped to their ends now."""
+    found = list(ended)
+    while len(rows):
+        found += rows.step()
+    return {one.job: one.result for one in found}
+
+
+def said(found: dict[Job, Hypothesis | Exception], given: Sequence[Job]) -> list[tuple[int, ...]]:
+    """The words of jobs that ended well."""
+    results = [found[job] for job in given]
+    return [words(result) for result in results if isinstance(result, Hypothesis)]
+
+
+def various(rng: random.Random) -> list[Job]:
+    """A dozen lines of nothing to twenty words, in memories of all lengths, some prompted, some sampled."""
+    fake = backend(*(says(*rng.sample(range(100), rng.randrange(1, 20)), logit=9.0) for _ in range(12)))
+    given = jobs(fake, prompts=("", "before", "long before"), lengths=(20, 35, 50, 60), limit=15)
+    return [replace(job, temperature=rng.choice([0.0, 0.7]), seed=index) for index, job in enumerate(given)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_rows_that_join_at_any_step_say_what_they_say_alone(seed: int) -> None:
+    rng = random.Random(seed)
+    given = various(rng)
+    fake = backend(says(1))
+    rows, ended, waiting = batch(fake, capacity=rng.randrange(1, 6)), [], list(given)
+    while waiting or len(rows):
+        count = min(rng.randrange(4), len(waiting), rows.capacity - len(rows))
+        ended += rows.join([waiting.pop() for _ in range(count)])
+        if len(rows):
+            ended += rows.step()
+    found = finished(rows, ended)
+    for job in given:
+        together, (alone,) = found[job], decode(fake, whisper(), [job])
+        assert isinstance(together, Hypothesis)
+        assert (together.tokens, together.logprobs) == (alone.tokens, alone.logprobs)
+        assert (together.end_logprob, together.no_speech_prob) == (alone.end_logprob, alone.no_speech_prob)
+        np.testing.assert_array_equal(together.attention, alone.attention)
+
+
+@pytest.mark.parametrize("dropped", range(4))
+def test_a_row_that_is_dropped_leaves_the_others_as_they_are(dropped: int) -> None:
+    lines = [(10, 11, 12, 13), (20, 21, 22), (30, 31, 32, 33, 34), (40, 41)]
+    fake = backend(*(says(*line) for line in lines))
+    given, rows = jobs(fake), batch(fake)
+    ended = [*rows.join(given), *rows.step()]
+    rows.drop(given[dropped])
+    assert len(rows) == 3
+    found = finished(rows, ended)
+    rest = [job for job in given if job is not given[dropped]]
+    assert set(found) == set(rest)
+    assert said(found, rest) == [line for index, line in enumerate(lines) if index != dropped]
+
+
+def test_a_place_that_was_dropped_is_taken_by_the_next() -> None:
+    fake = backend(says(10, 11, 12), says(20, 21, 22), says(30, 31))
+    (first, second, third), rows = jobs(fake), batch(fake, capacity=2)
+    ended = rows.join([first, second])
+    rows.drop(first)
+    ended += rows.join([third])
+    assert said(finished(rows, ended), [second, third]) == [(20, 21, 22), (30, 31)]
+
+
+def test_what_has_left_can_be_dropped_again() -> None:
+    fake = backend(says(10), says(20, 21, 22))
+    (short, long), rows = jobs(fake), batch(fake)
+    rows.join([short, long])
+    ended = rows.step()
+    assert [one.job for one in ended] == [short]
+    rows.drop(short)
+    assert said(finished(rows), [long]) == [(20, 21, 22)]
+
+
+@pytest.mark.parametrize("sound", [0, 1, 2])
+@pytest.mark.parametrize("place", range(3))
+def test_a_step_that_fails_is_tried_row_by_row_and_only_the_faulty_one_is_lost(place: int, sound: int) -> None:
+    """`sound` 0: its prompt cannot be computed."""
+    lines = [says(10, 11, 12, 13), says(20, 21, 22)]
+    lines.insert(place, says(30, 31, 32, 33, fault="step", sound=sound))
+    fake = backend(*lines)
+    given, rows = jobs(fake), batch(fake)
+    found = finished(rows, rows.join(given))
+    bad = given.pop(place)
+    assert isinstance(found[bad], RuntimeError)
+    assert said(found, given) == [(10, 11, 12, 13), (20, 21, 22)]
+    assert fake.steps == [*[3] * sound, 3, 1, 1, 1, *[2] * (3 - sound), 1]
+
+
+def test_a_prompt_that_fails_leaves_those_that_run_alone() -> None:
+    fake = backend(says(10, 11, 12), says(20, 21, 22), says(30, fault="step"))
+    (first, second, bad), rows = jobs(fake), batch(fake)
+    ended = [*rows.join([first]), *rows.step(), *rows.join([bad, second])]
+    assert [one.job for one in ended] == [bad]
+    assert said(finished(rows, ended), [first, second]) == [(10, 11, 12), (20, 21, 22)]
+
+
+@pytest.mark.parametrize("sound", [0, 2])
+def test_a_row_whose_logits_are_no_numbers_ends_alone(sound: int) -> None:
+    fake = backend(says(10, 11, 12), says(20, 21, 22, 23, fault="number", sound=sound), says(30, 31, 32))
+    (first, bad, last), rows = jobs(fake), batch(fake)
+    found = finished(rows, rows.join([first, bad, last]))
+    assert isinstance(found[bad], RecognitionFailed)
+    assert said(found, [first, last]) == [(10, 11, 12), (30, 31, 32)]
+    assert 1 not in fake.steps
+
+
+def test_a_probe_that_finds_no_numbers_fails() -> None:
+    fake = backend(says(10, fault="number"))
+    (job,) = jobs(fake, limit=0)
+    with pytest.raises(RecognitionFailed, match="not a number"):
+        decoded(fake, [replace(job, probe=(0, 5))])
+
+
+def test_a_memory_that_does_not_fit_is_the_fault_of_its_row() -> None:
+    fake = backend(says(10, 11), says(20), says(30, 31))
+    (first, long, last), rows = jobs(fake, lengths=(50, 61, 60)), batch(fake)
+    found = finished(rows, rows.join([first, long, last]))
+    assert isinstance(found[long], ValueError)
+    assert said(found, [first, last]) == [(10, 11), (30, 31)]
+
+
+def test_a_batch_that_is_full_takes_no_more() -> None:
+    fake = backend(says(10, 11), says(20), says(30, 31))
+    given, rows = jobs(fake), batch(fake, capacity=2)
+    found = finished(rows, rows.join(given))
+    assert isinstance(found[given[2]], ValueError)
+    assert said(found, given[:2]) == [(10, 11), (20,)]
+
+
+def test_decoding_together_raises_what_went_wrong_with_one() -> None:
+    fake = backend(says(10, 11), says(20, fault="step"))
+    with pytest.raises(RuntimeError, match="fails to step"):
+        decoded(fake, jobs(fake))
