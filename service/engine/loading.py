@@ -10,6 +10,7 @@ from service.backends.base import Backend
 from service.backends.onnx import OnnxBackend
 from service.engine.device import Device
 from service.engine.forming import Layout, best_layout, layouts
+from service.engine.heap import give_back
 from service.engine.lanes import BUCKETS
 from service.engine.profile import Hosted, Profile, measure, throughput
 from service.engine.profiles import Profiles
@@ -22,7 +23,7 @@ _log = logging.getLogger(__name__)
 MEMORY_SHARE = 8
 """One part in so many of the memory is for the caches of decode batches."""
 
-MOST_ROWS = 16
+MOST_ROWS = 8
 """More save little on any machine that was measured, and each makes the others wait."""
 
 TRIAL_S = 0.5
@@ -77,20 +78,26 @@ class Loader:
         return Hosted(manifest, recognizer, profile)
 
     def _best(self, manifest: Manifest) -> tuple[Hosted, str]:
-        found: dict[Layout, Hosted] = {}
+        """Try the candidates one after another, so that there is one copy of the weights at a time."""
+        profiles: dict[Layout, Profile] = {}
         speeds: dict[Layout, float] = {}
         for layout in self._candidates:
             recognizer = self._recognizer(manifest, layout)
-            found[layout] = Hosted(manifest, recognizer, self._measured(recognizer, layout))
+            profiles[layout] = self._measured(recognizer, layout)
             if len(self._candidates) == 1:
-                return found[layout], "the only way to share out the threads"
-            speeds[layout] = throughput(recognizer, found[layout].profile, layout, seconds=TRIAL_S)
+                return Hosted(manifest, recognizer, profiles[layout]), "the only way to share out the threads"
+            speeds[layout] = throughput(recognizer, profiles[layout], layout, seconds=TRIAL_S)
+            del recognizer
+            give_back()
         self.layout, reason = best_layout(speeds)
-        return found[self.layout], f"{reason}, in windows a second"
+        hosted = Hosted(manifest, self._recognizer(manifest, self.layout), profiles[self.layout])
+        return hosted, f"{reason}, in windows a second"
 
     def _measured(self, recognizer: Recognizer, layout: Layout) -> Profile:
         row_bytes = recognizer.backend.row_bytes(BUCKETS[0])
-        return measure(recognizer, most_rows=most_rows(self._device.memory_bytes, row_bytes, layout.executors))
+        profile = measure(recognizer, most_rows=most_rows(self._device.memory_bytes, row_bytes, layout.executors))
+        give_back()
+        return profile
 
     def _recognizer(self, manifest: Manifest, layout: Layout) -> Recognizer:
         folder = self._registry.path(manifest)

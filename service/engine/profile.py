@@ -4,6 +4,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -65,27 +66,24 @@ def measure(recognizer: Recognizer, *, most_rows: int) -> Profile:
 
 def throughput(recognizer: Recognizer, profile: Profile, layout: Layout, *, seconds: float) -> float:
     """Windows a second that all executors of a layout compute at once."""
-    done = [0] * layout.executors
-    end = time.perf_counter() + seconds
+    ready = threading.Barrier(layout.executors)
 
-    def compute(index: int) -> None:
-        memory = _encoded(recognizer)
-        step = _stepper(recognizer, memory, profile.rows)
-        steps = 0.0
-        while time.perf_counter() < end:
+    def windows_per_s(_: int) -> float:
+        step = _stepper(recognizer, _encoded(recognizer), profile.rows)
+        ready.wait()
+        started = time.perf_counter()
+        done, steps = 0, 0.0
+        while time.perf_counter() < started + seconds:
             _encoded(recognizer)
             steps += STEPS / profile.rows
             while steps >= 1:
                 step()
                 steps -= 1
-            done[index] += 1
+            done += 1
+        return done / (time.perf_counter() - started)
 
-    threads = [threading.Thread(target=compute, args=(index,)) for index in range(layout.executors)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(done) / seconds
+    with ThreadPoolExecutor(layout.executors) as pool:
+        return sum(pool.map(windows_per_s, range(layout.executors)))
 
 
 def _encodings(recognizer: Recognizer) -> tuple[Memory, tuple[Point, ...]]:
