@@ -1,12 +1,19 @@
+import tracemalloc
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from service.audio.types import Samples
 from service.backends.base import Floats
 from service.backends.fake import FakeMemory, Line
-from service.backends.onnx import OnnxBackend, OnnxMemory
+from service.backends.onnx import OnnxBackend, OnnxMemory, OnnxRows
+from service.recognition.decoding import Job, decode
+from service.recognition.types import Options
 from tests.recognition.models import TINY, VARIANTS, backend, batch_of, clips, whisper
 from tests.store import folder
 
@@ -211,6 +218,82 @@ def test_slots_that_are_empty_are_refused() -> None:
         rows.step(np.tile(START, (2, 1)))
     with pytest.raises(IndexError, match="slot 1 of 1"):
         rows.leave(1)
+
+
+def addresses(rows: OnnxRows) -> list[int]:
+    arrays: list[npt.NDArray[np.generic]] = [*rows._caches, *rows._cross, rows._log_weights, rows._past]
+    return [array.ctypes.data for array in arrays]
+
+
+def test_arrays_stay_where_they_are_while_rows_come_and_go() -> None:
+    given = memories("int8")[:4]
+    rows = backend(TINY, "int8").open(capacity=3, length=max(memory.length for memory in given))
+    rows.join(given[0])
+    first = addresses(rows)
+    rows.step(np.array([START]))
+    for memory in given[1:3]:
+        rows.join(memory)
+        rows.step(np.array([START]), first=len(rows) - 1)
+        rows.step(np.full((len(rows), 1), FED[0]))
+    rows.leave(0)
+    rows.join(given[3])
+    rows.step(np.array([START]), first=2)
+    outcomes = [rows.step(np.full((3, 1), token)) for token in FED[:3]]
+    assert addresses(rows) == first
+    assert len({outcome.logits.ctypes.data for outcome in outcomes}) == 1
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_step_writes_its_token_and_copies_no_cache(variant: str) -> None:
+    memory = encode(variant, 1)
+    rows = backend(TINY, variant).open(capacity=4, length=memory.length)
+    for _ in range(4):
+        rows.join(memory)
+    for tokens in (START, FED[:1], FED[1:2]):
+        rows.step(np.tile(tokens, (4, 1)))
+    before = [cache.copy() for cache in rows._caches]
+    allocated, past = allocated_by(lambda: rows.step(np.full((4, 1), FED[2]))), len(START) + 2
+    assert allocated < before[0][0].nbytes / 10
+    for ours, theirs in zip(rows._caches, before, strict=True):
+        # Bytes are compared: what has never been written may be anything.
+        changed = (ours.view(np.int32) != theirs.view(np.int32)).any(axis=(0, 1, 3))
+        assert np.flatnonzero(changed).tolist() == [past]
+
+
+def allocated_by(call: Callable[[], object]) -> int:
+    """The most bytes that Python and numpy held at once for a call."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def told(variant: str, windows: Sequence[Samples]) -> list[tuple[list[Floats], tuple[int, ...], tuple[float, ...]]]:
+    """The memory, tokens and log-probabilities of each window, encoded one by one and decoded together."""
+    found = [backend(TINY, variant).encode(batch_of(whisper(), samples))[0] for samples in windows]
+    prompt = whisper().prompt(Options(), task="transcribe", language="en")
+    said = decode(backend(TINY, variant), whisper(), [Job(memory, prompt, 12) for memory in found])
+    return [(list(memory.layers), one.tokens, one.logprobs) for memory, one in zip(found, said, strict=True)]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_threads_that_share_a_backend_do_not_disturb_each_other(variant: str) -> None:
+    shares = [clips()[:3], clips()[3:]]
+    together = Barrier(len(shares), timeout=30)
+
+    def work(share: Sequence[Samples]) -> list[tuple[list[Floats], tuple[int, ...], tuple[float, ...]]]:
+        together.wait()
+        return [one for _ in range(2) for one in told(variant, share)]
+
+    with ThreadPoolExecutor(len(shares)) as threads:
+        found = list(threads.map(work, shares))
+    for share, outcomes in zip(shares, found, strict=True):
+        for ours, theirs in zip(outcomes, told(variant, share) * 2, strict=True):
+            assert ours[1:] == theirs[1:]
+            for layer, single in zip(ours[0], theirs[0], strict=True):
+                np.testing.assert_array_equal(layer, single)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
