@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Iterator
+from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ from service.audio.types import Window
 from service.engine.admission import budget_s
 from service.engine.backlog import Backlog, Share
 from service.engine.heap import give_back
-from service.engine.hearing import Heard, Hearing
+from service.engine.hearing import Hearing
 from service.engine.profile import Hosted
 from service.engine.queue import due
 from service.engine.scheduler import Scheduler
@@ -49,16 +49,18 @@ class Passage:
     share: Share
     _arrived_s: float = field(default_factory=time.monotonic)
     _ticket: Ticket = field(init=False)
-    _heard: Heard = field(init=False)
+    _duration_s: float = 0.0
+    _heard_ms: dict[str, float] = field(default_factory=dict)
+    _windows: deque[Window] = field(default_factory=deque)
     _stretch: float = 1.0
-    _segments: list[Segment] = field(default_factory=list)
-    _languages: tuple[Language, ...] = ()
+    """Seconds of the recording that a second of its windows stands for."""
+    _heed: Heed = field(default_factory=lambda: Heed(()))
     _tasks: "deque[asyncio.Task[tuple[Segment, ...]]]" = field(default_factory=deque)
+    _segments: list[Segment] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        request = self.request
-        due_s = due(self._arrived_s, self.share.left_s, request.deadline_s)
-        self._ticket = Ticket(request.client, request.priority, due_s)
+        due_s = due(self._arrived_s, self.share.left_s, self.request.deadline_s)
+        self._ticket = Ticket(self.request.client, self.request.priority, due_s)
 
     async def segments(self) -> AsyncGenerator[Segment, None]:
         """The segments, in order.
@@ -67,22 +69,10 @@ class Passage:
             WrenError: the audio cannot be used, there is too much in work, time is up, or the model failed.
         """
         self._let_in()
-        request = self.request
-        hearing = self.rooms.hearing.hear(
-            request.audio, raw=request.raw, vad=request.vad, family=self.hosted.recognizer.family
-        )
-        self._heard = await self._in_time(hearing)
-        self._ticket.due_s = due(self._arrived_s, self._heard.duration_s, request.deadline_s)
-        self.rooms.backlog.heard(self.share, self._heard.duration_s, due_s=self._ticket.due_s)
+        await self._hear()
         self._let_in()
-        speech_s = sum(window.duration_s for window in self._heard.windows)
-        self._stretch = self._heard.duration_s / max(
-            speech_s, 1e-3
-        )  # seconds of recording that one of speech stands for
-        heed = await self._heed()
-        self._languages = heed.languages
-        windows = enumerate(self._heard.windows)
-        while self._sent(windows, heed):
+        self._heed = await self._heeded()
+        while self._sent():
             for segment in await self._in_time(self._tasks[0]):
                 self._segments.append(segment)
                 yield segment
@@ -90,12 +80,11 @@ class Passage:
 
     async def served(self) -> Served:
         """The whole, once all segments were given."""
-        heard, request = self._heard, self.request
-        if heard.duration_s > LONG_S:
-            heard.windows = ()
+        if self._duration_s > LONG_S:
             await asyncio.wrap_future(self.rooms.hearing.submit(give_back))
         text = "".join(segment.text for segment in self._segments).strip()
-        transcript = Transcript(text, tuple(self._segments), self._languages, heard.duration_s, request.options.task)
+        segments, languages = tuple(self._segments), self._heed.languages
+        transcript = Transcript(text, segments, languages, self._duration_s, self.request.options.task)
         return Served(transcript, self.hosted.manifest, self._stages())
 
     def leave(self) -> None:
@@ -109,28 +98,40 @@ class Passage:
         if verdict.cause != "none":
             raise Overloaded(verdict.reason, retry_after_s=verdict.retry_after_s, cause=verdict.cause)
 
-    async def _heed(self) -> Heed:
+    async def _hear(self) -> None:
+        request, family = self.request, self.hosted.recognizer.family
+        hearing = self.rooms.hearing.hear(request.audio, raw=request.raw, vad=request.vad, family=family)
+        heard = await self._in_time(hearing)
+        self._duration_s, self._heard_ms = heard.duration_s, heard.stage_ms
+        # Those that are done are let go one by one: freeing hours of audio at once would stop the event loop.
+        self._windows = deque(heard.windows)
+        speech_s = sum(window.duration_s for window in heard.windows)
+        self._stretch = heard.duration_s / speech_s if speech_s else 1.0
+        self._ticket.due_s = due(self._arrived_s, heard.duration_s, request.deadline_s)
+        self.rooms.backlog.heard(self.share, heard.duration_s, due_s=self._ticket.due_s)
+
+    async def _heeded(self) -> Heed:
         """The language, by the first window where it is not known; without speech it is the first there is."""
         recognizer, options = self.hosted.recognizer, self.request.options
         known = recognizer.known_languages(options)
         if known:
             return Heed(known)
-        if not self._heard.windows:
+        if not self._windows:
             return Heed((Language(recognizer.family.languages[0], 0.0),))
-        first = self._heard.windows[0]
+        first = self._windows[0]
         return await self._in_time(
             self.rooms.scheduler.compute(
                 self.hosted, lambda one: one.heed(first, options), ticket=self._ticket, cost_s=first.duration_s
             )
         )
 
-    def _sent(self, windows: Iterator[tuple[int, Window]], heed: Heed) -> bool:
+    def _sent(self) -> bool:
         """See that enough windows are on their way; whether there are any."""
         most = AHEAD * self.hosted.profile.rows * self.rooms.scheduler.executors
-        while len(self._tasks) < most and (following := next(windows, None)):
-            index, window = following
-            known = heed if index == 0 else Heed(heed.languages)
-            self._tasks.append(asyncio.create_task(self._window(window, known)))
+        while self._windows and len(self._tasks) < most:
+            window, heed = self._windows.popleft(), self._heed
+            self._tasks.append(asyncio.create_task(self._window(window, heed)))
+            self._heed = Heed(heed.languages)  # the memory was the first window's
         return bool(self._tasks)
 
     async def _window(self, window: Window, heed: Heed) -> tuple[Segment, ...]:
@@ -160,7 +161,7 @@ class Passage:
 
     def _stages(self) -> dict[str, float]:
         """Milliseconds a stage; what was none of them was waiting."""
-        ticket, heard_ms = self._ticket, self._heard.stage_ms
+        ticket, heard_ms = self._ticket, self._heard_ms
         computed_ms, encoded_share = 1e3 * ticket.busy_s, ticket.encoded_share()
         total_ms = 1e3 * (time.monotonic() - self._arrived_s)
         waited_ms = max(0.0, total_ms - sum(heard_ms.values()) - computed_ms)

@@ -50,10 +50,10 @@ class Scheduler:
 
     async def close(self) -> None:
         """Stop: what runs and what waits is dropped, and whoever waits for it cancelled."""
+        self._desk.close()
         for pending in (*self._tasks, *self._futures):
             pending.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._desk.close()
         for executor in self._executors:
             await asyncio.to_thread(executor.join, 0.0 if executor.stalled_s() > END_S else END_S)
 
@@ -82,7 +82,10 @@ class Scheduler:
 
         Raises:
             RecognitionFailed: the model failed on it.
+            asyncio.CancelledError: the scheduler was closed.
         """
+        if self._desk.closing:
+            raise asyncio.CancelledError("the engine was closed")
         found: list[T] = []
 
         def way(recognizer: Recognizer) -> Computation[None]:

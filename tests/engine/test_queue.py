@@ -128,7 +128,7 @@ def test_a_long_file_does_not_starve_under_clips_without_end() -> None:
 
 def test_a_deadline_puts_forward_and_never_back() -> None:
     assert due(100, 30) == 100 + PATIENCE * 30
-    assert due(100, 30, 5) == 105
+    assert due(100, 30, 2) == 102
     assert due(100, 30, 500) == due(100, 30)
 
 
