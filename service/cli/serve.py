@@ -2,6 +2,7 @@
 
 import shlex
 import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,11 @@ from service.cli.sample import sample_path
 
 if TYPE_CHECKING:
     from service.settings import Settings
+
+
+SWITCH_S = 0.001
+"""How long a thread may keep the interpreter from the event loop. With Python's 5 ms one health check in a few hundred
+took 50 to 70 ms while 16 clients were served, with 1 ms 35 ms at most."""
 
 
 def serve(
@@ -53,6 +59,7 @@ def _run(settings: "Settings", listener: socket.socket) -> None:
     from service.app import create_app
     from service.cli.server import Server, allow_open_files
     from service.engine.engine import LocalEngine
+    from service.engine.heap import few_arenas
     from service.metrics import Metrics
 
     def ready() -> None:
@@ -61,6 +68,8 @@ def _run(settings: "Settings", listener: socket.socket) -> None:
 
     logs.configure(log_format=settings.log_format, level=settings.log_level)
     allow_open_files()
+    few_arenas()
+    sys.setswitchinterval(SWITCH_S)
     with reported(settings):
         metrics = Metrics()
         engine = LocalEngine(settings, observer=metrics)

@@ -6,6 +6,8 @@ scheduler with those of all others, a bounded number ahead of what was answered.
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -36,6 +38,9 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+READ_S = 1.0
+"""How old what is known of the store may be."""
+
 DETECTOR = ("silero-vad", "fp32", "vad.onnx")
 """Model, variant and file of the speech detector."""
 
@@ -53,6 +58,8 @@ class LocalEngine:
         self._loaded = Loaded(self._loader)
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="wren-load")
         self._running: Rooms | None = None
+        self._known: tuple[Manifest, ...] = ()
+        self._read_s = -math.inf
 
     async def start(self) -> None:
         """Load the speech detector and the default variant, and warm both up; a second call does nothing.
@@ -62,6 +69,7 @@ class LocalEngine:
         """
         if self._running is not None:
             return
+        self._read_s = -math.inf
         detector = _detector(self._registry)
         choice = self._choose(self._settings.model)
         _log.info("%s serves %s: %s", choice.name, self._settings.model, choice.reason)
@@ -83,7 +91,7 @@ class LocalEngine:
             await self._running.hearing.close()
 
     def models(self) -> tuple[ModelInfo, ...]:
-        manifests = [manifest for manifest in self._registry.list() if manifest.family in SPEECH_FAMILIES]
+        manifests = [manifest for manifest in self._manifests() if manifest.family in SPEECH_FAMILIES]
         defaults = {self._among(manifests, model).name for model in {manifest.model for manifest in manifests}}
         loaded = self._loaded.names()
         return tuple(
@@ -152,7 +160,14 @@ class LocalEngine:
             raise
 
     def _choose(self, name: str) -> Choice:
-        return self._among(self._registry.list(), name)
+        return self._among(self._manifests(), name)
+
+    def _manifests(self) -> tuple[Manifest, ...]:
+        """What the store holds, as of a second ago at most: read for each request it took a tenth of a core."""
+        now = time.monotonic()
+        if now >= self._read_s + READ_S:
+            self._read_s, self._known = now, self._registry.list()
+        return self._known
 
     def _among(self, manifests: Sequence[Manifest], name: str) -> Choice:
         return choose(name, manifests, default=self._settings.model, fast_int8=self._device.fast_int8)

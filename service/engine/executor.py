@@ -8,6 +8,7 @@ from collections.abc import Callable
 from service.backends.base import Memory
 from service.engine.desk import Desk
 from service.engine.forming import State, decide
+from service.engine.heap import give_back
 from service.engine.lanes import Lanes, Stepped
 from service.engine.work import Work
 from service.recognition.computation import Encode
@@ -30,6 +31,7 @@ class Executor:
         self._lanes = Lanes()
         self._held: set[Work] = set()
         self._encodes = 0
+        self._rested = True
         self._busy_since: float | None = None
         self._given_up = False
         # A daemon: a thread that is stuck in a runtime must not keep the process from ending.
@@ -91,11 +93,12 @@ class Executor:
                 action = decide(state).action
                 if action == "idle":
                     self._encodes, self._busy_since = 0, None
-                    if not self._desk.changed.wait(REST_S):
-                        self._lanes.clear()
+                    if not self._desk.changed.wait(None if self._rested else REST_S):
+                        self._rest()
                     continue
                 works = self._desk.take(capacity - len(self._lanes)) if action == "encode" else []
                 self._held.update(works)
+                self._rested = False
                 self._busy_since = time.monotonic()
                 return works
         return None
@@ -151,6 +154,12 @@ class Executor:
                 self._release(work)
                 work.ticket.decode_s += work.lap_s()
                 self._desk.answer(work, result)
+
+    def _rest(self) -> None:
+        """Give back what the batches took."""
+        self._rested = True
+        self._lanes.clear()
+        give_back()
 
     def _forget_gone(self) -> None:
         for work in self._lanes.drop(lambda work: work.ticket.gone):

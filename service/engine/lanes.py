@@ -80,6 +80,7 @@ class Lanes:
         length = lane_length(needed, filled, BUCKETS, position_ms=POSITION_MS, step_ms=STEP_MS)
         key = (hosted, length)
         if key not in self._lanes:
+            self.clear()
             recognizer, rows = hosted.recognizer, hosted.profile.rows
             batch = DecodeBatch(recognizer.backend, recognizer.family, capacity=rows, length=length)
             self._lanes[key] = _Lane(batch)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -99,6 +99,22 @@ class Stage:
     def ticket(self, client: str = "one", *, priority: Priority = "interactive", due_s: float | None = None) -> Ticket:
         return Ticket(client, priority, float(next(self.tickets)) if due_s is None else due_s)
 
+    async def queued(self, count: int) -> None:
+        """Wait until so many windows wait for their turn."""
+        await eventually(lambda: self.scheduler.waiting == count)
+
+    async def taken(self) -> None:
+        """Wait until the first window is being encoded."""
+        await eventually(lambda: len(self.backend.batches) == 1)
+
+    async def gated(self, count: int) -> list[asyncio.Task[str]]:
+        """So many windows: one behind the gate, the others in the queue."""
+        tasks = [asyncio.create_task(self.text(0))]
+        await self.taken()
+        tasks += [asyncio.create_task(self.text(index)) for index in range(1, count)]
+        await self.queued(count - 1)
+        return tasks
+
     async def text(self, index: int, ticket: Ticket | None = None, *, cost_s: float = 1.0) -> str:
         segments = await self.scheduler.compute(
             self.hosted,
@@ -107,6 +123,12 @@ class Stage:
             cost_s=cost_s,
         )
         return "".join(segment.text for segment in segments).strip()
+
+
+async def eventually(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 - what is waited for happens in other threads
+            await asyncio.sleep(0.001)
 
 
 @asynccontextmanager
@@ -159,8 +181,7 @@ async def test_rows_of_different_requests_share_steps_and_leave_as_they_end() ->
     lines = [line(0, tokens=20), line(1, tokens=3), line(2, tokens=3), line(3, tokens=3)]
     gate = threading.Event()
     async with stage(lines, gate=gate, rows=2) as at:
-        tasks = [asyncio.create_task(at.text(index)) for index in range(4)]
-        await asyncio.sleep(0.03)
+        tasks = await at.gated(4)
         gate.set()
         await asyncio.gather(*tasks)
         assert max(at.backend.steps) == 2
@@ -173,8 +194,7 @@ async def test_rows_of_different_requests_share_steps_and_leave_as_they_end() ->
 async def test_one_encoding_at_most_between_two_steps() -> None:
     gate = threading.Event()
     async with stage([line(index, tokens=8) for index in range(8)], gate=gate, rows=8) as at:
-        tasks = [asyncio.create_task(at.text(index)) for index in range(8)]
-        await asyncio.sleep(0.03)
+        tasks = await at.gated(8)
         gate.set()
         await asyncio.gather(*tasks)
         assert at.watched.encodes == [1] * 8
@@ -185,8 +205,7 @@ async def test_one_encoding_at_most_between_two_steps() -> None:
 async def test_windows_are_encoded_together_where_that_is_cheaper() -> None:
     gate = threading.Event()
     async with stage([line(i) for i in range(7)], gate=gate, rows=8, encoder_rows=4, costs=TOGETHER) as at:
-        tasks = [asyncio.create_task(at.text(index)) for index in range(7)]
-        await asyncio.sleep(0.03)
+        tasks = await at.gated(7)
         gate.set()
         assert await asyncio.gather(*tasks) == [says(index) for index in range(7)]
         assert max(at.watched.encodes) == 4
@@ -203,9 +222,9 @@ async def test_who_is_due_first_goes_first() -> None:
             ended.append(index)
 
         blocking = asyncio.create_task(ask(0, 0.0))
-        await asyncio.sleep(0.02)
+        await at.taken()
         tasks = [asyncio.create_task(ask(index, due_s)) for index, due_s in [(1, 9.0), (2, 7.0), (3, 8.0), (4, 1.0)]]
-        await asyncio.sleep(0.02)
+        await at.queued(4)
         gate.set()
         await asyncio.gather(blocking, *tasks)
     assert ended == [0, 4, 2, 3, 1]
@@ -220,10 +239,12 @@ async def test_a_flood_of_one_client_does_not_delay_another() -> None:
             await at.text(index, at.ticket(client))
             ended.append(client)
 
-        flood = [asyncio.create_task(ask(index, "flood")) for index in range(20)]
-        await asyncio.sleep(0.02)
+        flood = [asyncio.create_task(ask(0, "flood"))]
+        await at.taken()
+        flood += [asyncio.create_task(ask(index, "flood")) for index in range(1, 20)]
+        await at.queued(19)
         other = [asyncio.create_task(ask(index, "other")) for index in (20, 21)]
-        await asyncio.sleep(0.02)
+        await at.queued(21)
         gate.set()
         await asyncio.gather(*flood, *other)
     assert "other" in ended[:3]
@@ -234,8 +255,10 @@ async def test_a_request_that_is_dropped_leaves_the_queue_and_its_batch_mates_in
     gate = threading.Event()
     async with stage([line(i, tokens=12) for i in range(6)], gate=gate) as at:
         tickets = [at.ticket() for _ in range(6)]
-        tasks = [asyncio.create_task(at.text(index, tickets[index])) for index in range(6)]
-        await asyncio.sleep(0.03)
+        first = asyncio.create_task(at.text(0, tickets[0]))
+        await at.taken()
+        tasks = [first, *(asyncio.create_task(at.text(index, tickets[index])) for index in range(1, 6))]
+        await at.queued(5)
         assert at.scheduler.waiting == 5
         for index in (1, 3):
             at.scheduler.drop(tickets[index])
@@ -247,19 +270,35 @@ async def test_a_request_that_is_dropped_leaves_the_queue_and_its_batch_mates_in
         assert len(at.backend.batches) == 4
 
 
+class Gates(threading.Event):
+    """The second encoding waits for another event than the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = threading.Event()
+        self._events = iter([super(), self.second])
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return next(self._events).wait(timeout)
+
+
 async def test_running_rows_of_a_dropped_request_leave_at_the_next_step() -> None:
-    lines = [line(0, tokens=90), line(1, tokens=3)]
-    async with stage(lines) as at:
-        ticket = at.ticket()
-        running = asyncio.create_task(at.text(0, ticket))
-        async with asyncio.timeout(5):
-            while not at.scheduler.rows:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
-        at.scheduler.drop(ticket)
+    gates = Gates()
+    async with stage([line(0, tokens=40), line(1, tokens=3)], gate=gates) as at:
+        dropped = at.ticket()
+        running = asyncio.create_task(at.text(0, dropped))
+        await at.taken()
+        other = asyncio.create_task(at.text(1))
+        await at.queued(1)
+        gates.set()
+        await eventually(lambda: len(at.backend.batches) == 2)
+        assert at.scheduler.rows == 1
+        at.scheduler.drop(dropped)
         running.cancel()
-        assert await at.text(1) == says(1, tokens=3)
+        gates.second.set()
+        assert await other == says(1, tokens=3)
         assert at.scheduler.rows == 0
-        assert len(at.backend.steps) < 90
+        assert len(at.backend.steps) < 12
 
 
 @pytest.mark.parametrize("fault", ["encode", "step", "number"])
@@ -268,8 +307,7 @@ async def test_a_poisonous_row_gets_its_own_error(fault: Literal["encode", "step
     lines[2] = replace(lines[2], fault=fault)
     gate = threading.Event()
     async with stage(lines, gate=gate, rows=8, encoder_rows=8, costs=TOGETHER) as at:
-        tasks = [asyncio.create_task(at.text(index)) for index in range(6)]
-        await asyncio.sleep(0.03)
+        tasks = await at.gated(6)
         gate.set()
         found = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(found[2], RecognitionFailed)
@@ -314,7 +352,7 @@ async def test_closing_does_not_wait_for_a_stuck_executor() -> None:
     gate = threading.Event()
     async with stage([line(0)], gate=gate) as at:
         task = asyncio.create_task(at.text(0))
-        await asyncio.sleep(0.02)
+        await at.taken()
         task.cancel()
         gate.set()
     assert task.cancelled() or task.done()
