@@ -25,7 +25,10 @@ class Loaded:
 
     def find(self, manifest: Manifest) -> Hosted | None:
         """The variant if it is in memory; at once, and from any thread."""
-        return self._hosted.get(manifest.name)
+        found = self._hosted.get(manifest.name)
+        if found is not None:
+            self._hosted.move_to_end(manifest.name)
+        return found
 
     def settle(self, manifest: Manifest) -> Hosted:
         """The variant that mostly serves, loaded first: by it the executors are chosen.

@@ -158,7 +158,7 @@ async def stage(
         renewed.append(replace(lost, recognizer=Recognizer(fresh, whisper())))
         return renewed[-1]
 
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(1) as pool:
         scheduler = Scheduler(pool.submit, watched, renew=renew, stuck_s=stuck_s)
         scheduler.start(executors)
         try:
