@@ -7,7 +7,7 @@ copies nothing. A binding is made once for each shape of step and used again.
 
 import math
 from dataclasses import dataclass
-from mmap import mmap
+from mmap import ACCESS_COPY, mmap
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +122,7 @@ class OnnxRows:
         self._cross: tuple[Floats, ...] = ()
         self._log_weights: Floats = np.full((capacity, self._length), MASKED, np.float32)
         self._past = np.zeros(capacity, np.int64)
+        self._extents = np.zeros(capacity, np.int64)
         self._count = 0
         self._adopted = False
         self._steps: dict[int, _StepBinding] = {}
@@ -152,9 +153,8 @@ class OnnxRows:
         used = self._past[last]
         for cache in self._caches:
             cache[slot, :, :used] = cache[last, :, :used]
-        rows: tuple[_Array, ...] = (*self._cross, self._log_weights, self._past)
-        for array in rows:
-            array[slot] = array[last]
+        self._write(slot, tuple(array[last] for array in self._cross), int(self._extents[last]))
+        self._log_weights[slot], self._past[slot] = self._log_weights[last], used
 
     def step(self, tokens: Integers, *, first: int = 0, wanted: tuple[int, ...] = (-1,)) -> Step:
         rows, count = tokens.shape
@@ -176,6 +176,7 @@ class OnnxRows:
         """A memory that was adopted is neither written over by the next row nor kept from being freed."""
         if self._adopted:
             self._cross, self._adopted = (), False
+            self._extents[:] = 0
             self._steps.clear()
 
     def _copy(self, memory: OnnxMemory) -> None:
@@ -184,12 +185,20 @@ class OnnxRows:
         slot, length = self._count, memory.length
         self._log_weights[slot] = MASKED
         self._log_weights[slot, :length] = memory.log_weights[0]
-        for index, (ours, theirs) in enumerate(zip(self._cross, memory.layers, strict=True)):
-            # What lies behind a row's end is multiplied by zero: it must be finite.
+        self._write(slot, tuple(layer[0] for layer in memory.layers), length)
+
+    def _write(self, slot: int, layers: tuple[Floats, ...], length: int) -> None:
+        """Fill a slot's cross memory up to `length` and no further: pages that nobody needs are never touched.
+
+        What lies behind a row's end is multiplied by zero, so it must be finite: what a longer row left is cleared.
+        """
+        before = max(length, int(self._extents[slot]))
+        for index, (ours, theirs) in enumerate(zip(self._cross, layers, strict=True)):
             if index % 2 == 0:
-                ours[slot, :, :, :length], ours[slot, :, :, length:] = theirs[0], 0
+                ours[slot, :, :, :length], ours[slot, :, :, length:before] = theirs[:, :, :length], 0
             else:
-                ours[slot, :, :length], ours[slot, :, length:] = theirs[0], 0
+                ours[slot, :, :length], ours[slot, :, length:before] = theirs[:, :length], 0
+        self._extents[slot] = length
 
     def _empty_cross(self, index: int) -> Floats:
         sizes = self._sizes
@@ -260,7 +269,8 @@ def _pages(shape: tuple[int, ...]) -> Floats:
 
     What numpy takes from the heap comes from used pages, and leaves holes there: 300 MiB after a minute of load.
     """
-    return np.frombuffer(mmap(-1, 4 * math.prod(shape)), np.float32).reshape(shape)
+    pages = mmap(-1, 4 * math.prod(shape), access=ACCESS_COPY)  # private to this process
+    return np.frombuffer(pages, np.float32).reshape(shape)
 
 
 def _unrolled(length: int) -> int:
