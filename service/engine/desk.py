@@ -2,10 +2,13 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from weakref import WeakSet
 
 from service.engine.forming import form
+from service.engine.heap import give_back
+from service.engine.profile import Hosted
 from service.engine.queue import FairQueue
 from service.engine.types import Observer
 from service.engine.work import Work
@@ -22,13 +25,14 @@ Pool = Callable[[Callable[[], None]], "Future[None]"]
 
 
 class Desk:
-    """Safe to use from every thread."""
+    """Safe to use from every thread. A window of a variant that is not trusted any more goes to `on_distrusted`."""
 
-    def __init__(self, pool: Pool, observer: Observer) -> None:
+    def __init__(self, pool: Pool, observer: Observer, *, on_distrusted: Callable[[Work], None]) -> None:
         self.changed = threading.Condition()
         self.closing = False
         self.observer = observer
-        self._pool = pool
+        self._pool, self._on_distrusted = pool, on_distrusted
+        self._distrusted: WeakSet[Hosted] = WeakSet()
         self._queue: FairQueue[Work] = FairQueue()
 
     def __len__(self) -> int:
@@ -58,8 +62,11 @@ class Desk:
         work.fail(error)
 
     def capacity(self) -> int:
-        """Rows that an executor should decode together, by the variant whose turn it is. The lock must be held."""
-        return next((work.hosted.profile.rows for work in self._queue.candidates(1)), 1)
+        """Rows that an executor should decode together, by the variant whose turn it is. The lock must be held.
+
+        What an executor was lost with is computed alone: if it is to blame, no other is lost with it again.
+        """
+        return next((1 if work.losses else work.hosted.profile.rows for work in self._queue.candidates(1)), 1)
 
     def take(self, room: int) -> list[Work]:
         """The windows whose turn it is: one or more to encode together, or one to decode. The lock must be held."""
@@ -78,6 +85,16 @@ class Desk:
         with self.changed:
             self._queue.discard(gone)
             self.changed.notify_all()
+
+    def distrust(self, lost: Iterable[Hosted]) -> None:
+        """Let nothing more be computed with these; their windows are handed out. The lock must be held."""
+        self._distrusted.update(lost)
+        for work in self._queue.discard(lambda work: work.hosted in self._distrusted):
+            self._on_distrusted(work)
+
+    def tidy(self) -> None:
+        """Give back memory that was freed."""
+        self._pool(give_back)
 
     def close(self) -> None:
         """Send the executors home."""
@@ -111,6 +128,9 @@ class Desk:
     def _push(self, work: Work) -> None:
         with self.changed:
             if work.ticket.gone or self.closing:
+                return
+            if work.hosted in self._distrusted:
+                self._on_distrusted(work)
                 return
             self._queue.push(work, work.place())
             self.changed.notify()

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from service.backends.base import Memory
 from service.engine.desk import Desk
 from service.engine.forming import State, decide
-from service.engine.heap import give_back
 from service.engine.lanes import Lanes, Stepped
 from service.engine.work import Work
 from service.recognition.computation import Encode
@@ -50,6 +49,7 @@ class Executor:
     def give_up(self) -> list[Work]:
         """Take its work away from it, for good; the desk's lock must be held."""
         self._given_up = True
+        self._desk.changed.notify_all()  # it may have got on and be asleep: it must not be woken in another's place
         for work in self._held:
             work.ticket.exit()
         return list(self._held)
@@ -88,7 +88,7 @@ class Executor:
         with self._desk.changed:
             while not self._desk.closing:
                 self._check()
-                capacity = self._desk.capacity()
+                capacity = 1 if any(work.losses for work in self._held) else self._desk.capacity()
                 state = State(len(self._lanes), capacity, len(self._desk), self._encodes)
                 action = decide(state).action
                 if action == "idle":
@@ -156,10 +156,10 @@ class Executor:
                 self._desk.answer(work, result)
 
     def _rest(self) -> None:
-        """Give back what the batches took."""
+        """Give back what the batches took; the desk's lock is held, so whatever takes long is for others to do."""
         self._rested = True
         self._lanes.clear()
-        give_back()
+        self._desk.tidy()
 
     def _forget_gone(self) -> None:
         for work in self._lanes.drop(lambda work: work.ticket.gone):
@@ -167,6 +167,7 @@ class Executor:
 
     def _release(self, work: Work) -> None:
         with self._desk.changed:
+            self._check()
             self._held.discard(work)
             work.ticket.exit()
 

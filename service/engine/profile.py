@@ -44,7 +44,7 @@ class Profile:
     speed: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Hosted:
     """A variant in memory with what it costs here."""
 

@@ -10,7 +10,7 @@ from service.engine.executor import Executor
 from service.engine.profile import Hosted
 from service.engine.types import Observer
 from service.engine.work import Ticket, Work
-from service.errors import ModelUnavailable, RecognitionFailed
+from service.errors import RecognitionFailed
 from service.recognition.computation import Computation
 from service.recognition.recognizer import Recognizer
 
@@ -18,8 +18,8 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MOST_ATTEMPTS = 2
-"""A window whose executor had to be given up is tried once more."""
+MOST_LOSSES = 2
+"""Executors that a window may be lost with before it is thought to be its fault."""
 
 LOOK_S = 1.0
 """How often it is seen whether executors get on, or a quarter of `stuck_s` if that is less."""
@@ -35,7 +35,7 @@ class Scheduler:
     """Used from the event loop. Start it before the first window."""
 
     def __init__(self, pool: Pool, observer: Observer, *, renew: Renew, stuck_s: float) -> None:
-        self._desk = Desk(pool, observer)
+        self._desk = Desk(pool, observer, on_distrusted=self._distrusted)
         self._observer, self._renew, self._stuck_s = observer, renew, stuck_s
         self._executors: list[Executor] = []
         self._made = 0
@@ -130,23 +130,31 @@ class Scheduler:
         if executor not in self._executors or self._desk.closing:
             return
         with self._desk.changed:
+            if reason == "stuck" and executor.stalled_s() <= self._stuck_s:
+                return  # it got on after all
             works = executor.give_up()
-        self._executors[self._executors.index(executor)] = self._executor()
+            if reason == "stuck":
+                self._desk.distrust({work.hosted for work in works})
         self._observer.restarted(reason)
-        self._keep(self._again(works, reason))
+        self._executors[self._executors.index(executor)] = self._executor()
+        for work in works:
+            work.losses += 1
+            if work.losses < MOST_LOSSES:
+                self._keep(self._again(work))
+            else:
+                self._desk.lose(work, RecognitionFailed(f"its executor {reason}, twice"))
 
-    async def _again(self, works: list[Work], reason: str) -> None:
-        """Begin these anew with their variant loaded anew; those that have been before fail."""
-        renewed: dict[Hosted, Hosted] = {}
-        for work in [work for work in works if not work.ticket.gone]:
-            if work.attempts >= MOST_ATTEMPTS:
-                self._desk.lose(work, RecognitionFailed(f"the executor {reason} on it, twice"))
-                continue
-            try:
-                if work.hosted not in renewed:
-                    renewed[work.hosted] = await self._renew(work.hosted)
-            except ModelUnavailable as error:
-                self._desk.lose(work, error)
-                continue
-            work.hosted = renewed[work.hosted]
-            self._desk.begin(work)
+    def _distrusted(self, work: Work) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(lambda: self._keep(self._again(work)))
+
+    async def _again(self, work: Work) -> None:
+        """Begin it anew with its variant loaded anew."""
+        if work.ticket.gone or self._desk.closing:
+            return
+        try:
+            hosted = await self._renew(work.hosted)
+        except Exception as error:  # whatever loading raises, somebody waits for the window
+            self._desk.lose(work, error)
+        else:
+            self._desk.begin(work.again(hosted))

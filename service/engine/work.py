@@ -57,6 +57,7 @@ class Work:
     Attributes:
         start: begins the way, and begins it again if an executor was lost.
         cost_s: seconds of audio.
+        losses: how many executors were lost while they had it.
         ask: what it waits for now; `features` are those of an `Encode`, computed before its turn.
     """
 
@@ -65,7 +66,7 @@ class Work:
     start: Callable[[Recognizer], Computation[None]]
     cost_s: float
     future: "asyncio.Future[None]"
-    attempts: int = 0
+    losses: int = 0
     asked: int = 0
     ask: Ask | None = None
     features: Features | None = None
@@ -85,7 +86,7 @@ class Work:
         Raises:
             StopIteration: it asks for nothing.
         """
-        self.attempts, self.asked = self.attempts + 1, 1
+        self.asked = 1
         self.ask = self.features = None
         self._way = self.start(self.hosted.recognizer)
         self.ask = next(self._way)
@@ -101,6 +102,10 @@ class Work:
         self.asked += 1
         self.ask = self.features = None
         self.ask = self._way.send(answer)
+
+    def again(self, hosted: Hosted) -> "Work":
+        """The same window before its first step. What a lost executor may still do to this one changes nothing."""
+        return Work(self.ticket, hosted, self.start, self.cost_s, self.future, self.losses)
 
     def lap_s(self) -> float:
         """Seconds since the last lap."""

@@ -141,7 +141,7 @@ async def stage(
     encoder_rows: int = 1,
     costs: EncodeCosts = APART,
     stuck_s: float = 60.0,
-    renewable: bool = True,
+    renewal: Exception | None = None,
 ) -> AsyncIterator[Stage]:
     backend = FakeBackend(
         lines, vocabulary=51_864, end_token=END, chosen=index_of, gate=gate, encoder_rows=encoder_rows
@@ -152,8 +152,8 @@ async def stage(
     watched, renewed = Watched(), list[Hosted]()
 
     async def renew(lost: Hosted) -> Hosted:
-        if not renewable:
-            raise ModelUnavailable("fake:fp32", "it is gone")
+        if renewal is not None:
+            raise renewal
         fresh = FakeBackend(lines, vocabulary=51_864, end_token=END, chosen=index_of)
         renewed.append(replace(lost, recognizer=Recognizer(fresh, whisper())))
         return renewed[-1]
@@ -276,10 +276,10 @@ class Gates(threading.Event):
     def __init__(self) -> None:
         super().__init__()
         self.second = threading.Event()
-        self._events = iter([super(), self.second])
+        self._waits = iter([super().wait, self.second.wait])
 
     def wait(self, timeout: float | None = None) -> bool:
-        return next(self._events).wait(timeout)
+        return next(self._waits)(timeout)
 
 
 async def test_running_rows_of_a_dropped_request_leave_at_the_next_step() -> None:
@@ -329,6 +329,30 @@ async def test_a_crashed_executor_is_replaced_and_its_windows_tried_again() -> N
         assert at.scheduler.executors == 1
 
 
+async def test_the_batch_mates_of_a_window_that_crashes_executors_are_served() -> None:
+    lines = [line(index, tokens=12) for index in range(6)]
+    lines[2] = replace(lines[2], fault="crash", sound=4)
+    gate = threading.Event()
+    async with stage(lines, gate=gate, rows=8) as at:
+        tasks = await at.gated(6)
+        gate.set()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [found[index] for index in (0, 1, 3, 4, 5)] == [says(i, tokens=12) for i in (0, 1, 3, 4, 5)]
+        assert isinstance(found[2], RecognitionFailed)
+        assert at.watched.restarts == ["crashed", "crashed"]
+
+
+async def test_windows_that_wait_do_not_get_stuck_in_a_variant_one_after_another() -> None:
+    gate = threading.Event()
+    async with stage([line(i) for i in range(6)], gate=gate, rows=2, stuck_s=0.4) as at:
+        tasks = await at.gated(5)
+        late = await asyncio.gather(*tasks, at.text(5))
+        assert late == [says(index) for index in range(6)]
+        assert await at.text(1) == says(1)  # asked for with the variant that is not trusted any more
+        assert at.watched.restarts == ["stuck"]
+        assert len(at.backend.batches) == 1
+
+
 async def test_a_stuck_executor_is_replaced_and_its_windows_tried_again() -> None:
     gate = threading.Event()
     async with stage([line(0), line(1)], gate=gate, stuck_s=0.2) as at:
@@ -343,8 +367,15 @@ async def test_a_stuck_executor_is_replaced_and_its_windows_tried_again() -> Non
 
 async def test_what_cannot_be_loaded_anew_fails_clearly() -> None:
     gate = threading.Event()
-    async with stage([line(0)], gate=gate, stuck_s=0.2, renewable=False) as at:
+    async with stage([line(0)], gate=gate, stuck_s=0.2, renewal=ModelUnavailable("fake:fp32", "it is gone")) as at:
         with pytest.raises(ModelUnavailable, match="it is gone"):
+            await asyncio.wait_for(at.text(0), 10)
+
+
+async def test_whatever_loading_anew_raises_is_told() -> None:
+    gate = threading.Event()
+    async with stage([line(0)], gate=gate, stuck_s=0.2, renewal=MemoryError("no more")) as at:
+        with pytest.raises(RecognitionFailed, match="MemoryError"):
             await asyncio.wait_for(at.text(0), 10)
 
 
