@@ -83,7 +83,7 @@ class Lanes:
             self.clear()
             recognizer, rows = hosted.recognizer, hosted.profile.rows
             batch = DecodeBatch(recognizer.backend, recognizer.family, capacity=rows, length=length)
-            self._lanes[key] = _Lane(batch)
+            self._lanes = self._lanes | {key: _Lane(batch)}  # not changed in place: other threads count the rows
         return self._lanes[key]
 
 

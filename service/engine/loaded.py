@@ -1,6 +1,7 @@
 """Variants in memory: loaded when first asked for, the least lately used dropped. Loading is for one thread."""
 
 import logging
+import threading
 from collections import OrderedDict
 
 from model_store.manifest import Manifest
@@ -19,16 +20,18 @@ class Loaded:
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
         self._hosted: OrderedDict[str, Hosted] = OrderedDict()
+        self._lock = threading.Lock()
 
     def names(self) -> tuple[str, ...]:
         return tuple(self._hosted)
 
     def find(self, manifest: Manifest) -> Hosted | None:
         """The variant if it is in memory; at once, and from any thread."""
-        found = self._hosted.get(manifest.name)
-        if found is not None:
-            self._hosted.move_to_end(manifest.name)
-        return found
+        with self._lock:
+            found = self._hosted.get(manifest.name)
+            if found is not None:
+                self._hosted.move_to_end(manifest.name)
+            return found
 
     def settle(self, manifest: Manifest) -> Hosted:
         """The variant that mostly serves, loaded first: by it the executors are chosen.
@@ -55,12 +58,13 @@ class Loaded:
         found = self.find(lost.manifest)
         if found is not None and found is not lost:
             return found
-        return self._keep(self._loader.load(lost.manifest))
+        return self._keep(self._loader.renew(lost))
 
     def _keep(self, hosted: Hosted) -> Hosted:
-        self._hosted[hosted.manifest.name] = hosted
-        self._hosted.move_to_end(hosted.manifest.name)
-        while len(self._hosted) > KEPT:
-            dropped, _ = self._hosted.popitem(last=False)
-            _log.info("dropped %s: %d variants are the most in memory", dropped, KEPT)
+        with self._lock:
+            self._hosted[hosted.manifest.name] = hosted
+            self._hosted.move_to_end(hosted.manifest.name)
+            while len(self._hosted) > KEPT:
+                dropped, _ = self._hosted.popitem(last=False)
+                _log.info("dropped %s: %d variants are the most in memory", dropped, KEPT)
         return hosted

@@ -77,6 +77,14 @@ class Loader:
             self._profiles.keep(manifest, profile, self.layout, "as the default", conditions=conditions)
         return Hosted(manifest, recognizer, profile)
 
+    def renew(self, lost: Hosted) -> Hosted:
+        """Load a variant once more, which costs what it did: to measure it in the midst of work would mislead.
+
+        Raises:
+            ModelUnavailable: as above.
+        """
+        return Hosted(lost.manifest, self._recognizer(lost.manifest, self.layout), lost.profile)
+
     def _best(self, manifest: Manifest) -> tuple[Hosted, str]:
         """Try the candidates one after another, so that there is one copy of the weights at a time."""
         profiles: dict[Layout, Profile] = {}
