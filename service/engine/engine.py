@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -128,18 +128,20 @@ class LocalEngine:
         return served
 
     async def stream(self, request: Request) -> AsyncGenerator[Segment | Served, None]:
-        if self._running is None:
+        rooms, arrived_s = self._running, time.monotonic()
+        if rooms is None:
             raise AssertionError("the engine was not started")
         manifest = self._choose(request.model).manifest
-        hosted = self._loaded.find(manifest)
-        if hosted is None:
-            hosted = await self._load(lambda: self._loaded.get(manifest))
+        hosted = self._loaded.find(manifest) or await self._load_in_time(manifest, request.deadline_s)
         hosted.recognizer.check(request.options)
-        with self._observed(), self._running.backlog.entered(_size_bytes(request.audio)) as share:
-            passage = Passage(self._running, request, hosted, share)
+        size_bytes = _size_bytes(request.audio)
+        entry = rooms.backlog.entered(size_bytes, client=request.client, priority=request.priority)
+        with self._observed(), entry as share:
+            passage = Passage(rooms, request, hosted, share, arrived_s)
             try:
-                async for segment in passage.segments():
-                    yield segment
+                async with aclosing(passage.segments()) as segments:
+                    async for segment in segments:
+                        yield segment
                 yield await passage.served()
             finally:
                 passage.leave()
@@ -171,6 +173,17 @@ class LocalEngine:
 
     def _among(self, manifests: Sequence[Manifest], name: str) -> Choice:
         return choose(name, manifests, default=self._settings.model, fast_int8=self._device.fast_int8)
+
+    async def _load_in_time(self, manifest: Manifest, deadline_s: float | None) -> Hosted:
+        limit = asyncio.timeout(deadline_s)
+        with self._observed():
+            try:
+                async with limit:
+                    return await self._load(lambda: self._loaded.get(manifest))
+            except TimeoutError as error:
+                if deadline_s is None or not limit.expired():
+                    raise
+                raise DeadlineExceeded(budget_s=deadline_s, asked=True) from error
 
     async def _renew(self, lost: Hosted) -> Hosted:
         return await self._load(lambda: self._loaded.renew(lost))

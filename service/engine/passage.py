@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -18,7 +18,8 @@ from service.engine.scheduler import Scheduler
 from service.engine.types import Request, Served
 from service.engine.work import Ticket
 from service.errors import DeadlineExceeded, Overloaded
-from service.recognition.recognizer import Heed
+from service.recognition.computation import Computation
+from service.recognition.recognizer import Heed, Recognizer
 from service.recognition.types import Language, Segment, Transcript
 
 T = TypeVar("T")
@@ -47,9 +48,10 @@ class Passage:
     request: Request
     hosted: Hosted
     share: Share
-    _arrived_s: float = field(default_factory=time.monotonic)
+    arrived_s: float
     _ticket: Ticket = field(init=False)
-    _duration_s: float = 0.0
+    _duration_s: float = field(init=False)
+    """By the size of the upload until it is heard."""
     _heard_ms: dict[str, float] = field(default_factory=dict)
     _windows: deque[Window] = field(default_factory=deque)
     _stretch: float = 1.0
@@ -59,7 +61,8 @@ class Passage:
     _segments: list[Segment] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        due_s = due(self._arrived_s, self.share.left_s, self.request.deadline_s)
+        self._duration_s = self.share.left_s
+        due_s = due(self.arrived_s, self._duration_s, self.request.deadline_s)
         self._ticket = Ticket(self.request.client, self.request.priority, due_s)
 
     async def segments(self) -> AsyncGenerator[Segment, None]:
@@ -107,7 +110,7 @@ class Passage:
         self._windows = deque(heard.windows)
         speech_s = sum(window.duration_s for window in heard.windows)
         self._stretch = heard.duration_s / speech_s if speech_s else 1.0
-        self._ticket.due_s = due(self._arrived_s, heard.duration_s, request.deadline_s)
+        self._ticket.due_s = due(self.arrived_s, heard.duration_s, request.deadline_s)
         self.rooms.backlog.heard(self.share, heard.duration_s, due_s=self._ticket.due_s)
 
     async def _heeded(self) -> Heed:
@@ -119,11 +122,8 @@ class Passage:
         if not self._windows:
             return Heed((Language(recognizer.family.languages[0], 0.0),))
         first = self._windows[0]
-        return await self._in_time(
-            self.rooms.scheduler.compute(
-                self.hosted, lambda one: one.heed(first, options), ticket=self._ticket, cost_s=first.duration_s
-            )
-        )
+        heeding = self._computed(lambda one: one.heed(first, options), cost_s=first.duration_s)
+        return await self._in_time(heeding)
 
     def _sent(self) -> bool:
         """See that enough windows are on their way; whether there are any."""
@@ -135,15 +135,19 @@ class Passage:
         return bool(self._tasks)
 
     async def _window(self, window: Window, heed: Heed) -> tuple[Segment, ...]:
-        options = self.request.options
-        segments = await self.rooms.scheduler.compute(
-            self.hosted,
-            lambda one: one.transcribe(window, options, heed),
-            ticket=self._ticket,
-            cost_s=window.duration_s,
+        options, done_s = self.request.options, window.duration_s * self._stretch
+        return await self._computed(
+            lambda one: one.transcribe(window, options, heed), cost_s=window.duration_s, done_s=done_s
         )
-        self.rooms.backlog.done(self.share, window.duration_s * self._stretch)
-        return segments
+
+    async def _computed(
+        self, start: Callable[[Recognizer], Computation[T]], *, cost_s: float, done_s: float = 0.0
+    ) -> T:
+        backlog = self.rooms.backlog
+        with backlog.computing():
+            found = await self.rooms.scheduler.compute(self.hosted, start, ticket=self._ticket, cost_s=cost_s)
+            backlog.done(self.share, done_s)
+            return found
 
     async def _in_time(self, work: Awaitable[T]) -> T:
         """The outcome of the work, unless time is up first: what the client gave, else what the engine allows.
@@ -152,18 +156,21 @@ class Passage:
             DeadlineExceeded: it is.
         """
         asked_s = self.request.deadline_s
-        allowed_s = budget_s(self.share.left_s) if asked_s is None else asked_s
+        allowed_s = budget_s(self._duration_s) if asked_s is None else asked_s
+        limit = asyncio.timeout(self.arrived_s + allowed_s - time.monotonic())
         try:
-            async with asyncio.timeout(self._arrived_s + allowed_s - time.monotonic()):
+            async with limit:
                 return await work
         except TimeoutError as error:
+            if not limit.expired():  # a file system's, say
+                raise
             raise DeadlineExceeded(budget_s=allowed_s, asked=asked_s is not None) from error
 
     def _stages(self) -> dict[str, float]:
         """Milliseconds a stage; what was none of them was waiting."""
         ticket, heard_ms = self._ticket, self._heard_ms
         computed_ms, encoded_share = 1e3 * ticket.busy_s, ticket.encoded_share()
-        total_ms = 1e3 * (time.monotonic() - self._arrived_s)
+        total_ms = 1e3 * (time.monotonic() - self.arrived_s)
         waited_ms = max(0.0, total_ms - sum(heard_ms.values()) - computed_ms)
         encode_ms = encoded_share * computed_ms
         return heard_ms | {"queue": waited_ms, "encode": encode_ms, "decode_text": computed_ms - encode_ms}

@@ -1,3 +1,6 @@
+import math
+import time
+
 import pytest
 
 from service.engine.backlog import UNHEARD_BYTES_PER_S, Backlog
@@ -41,6 +44,35 @@ def test_a_clip_does_not_count_the_wait_for_what_it_overtakes() -> None:
         assert backlog.verdict(clip, deadline_s=None).cause == "queue"
 
 
+def test_another_client_s_recording_takes_no_more_turns_than_its_share() -> None:
+    backlog = Backlog(10_000.0, speed=1.0)
+    with backlog.entered(0, client="one") as long, backlog.entered(0, client="two") as clip:
+        backlog.heard(long, 4000.0, due_s=2.0)
+        backlog.heard(clip, 3.0, due_s=3.0)
+        assert backlog.verdict(clip, deadline_s=6.5).accepted
+        assert backlog.verdict(clip, deadline_s=5.5).cause == "deadline"
+        with backlog.entered(0, client="one", priority="batch") as batch:
+            backlog.heard(batch, 1.0, due_s=0.0)
+            assert backlog.verdict(batch, deadline_s=11.5).cause == "deadline"
+            assert backlog.verdict(batch, deadline_s=12.5).accepted
+
+
+def test_silence_says_nothing_of_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    backlog = Backlog(100.0, speed=10.0)
+    with backlog.entered(0):
+        now_s = 1000.0
+    assert backlog.speed == pytest.approx(10.0)
+    with backlog.entered(0) as share:
+        for _ in range(20):
+            with backlog.computing(), backlog.computing():
+                now_s += 1.0
+                backlog.done(share, 30.0)
+            now_s += 50.0
+    assert 20 < backlog.speed < 30
+
+
 def test_a_request_that_fails_leaves_nothing_behind() -> None:
     backlog = Backlog(100.0, speed=10.0)
     with pytest.raises(ValueError, match="it fails"), backlog.entered(1):
@@ -50,4 +82,8 @@ def test_a_request_that_fails_leaves_nothing_behind() -> None:
 
 def test_no_more_is_bearable_than_a_short_clip_may_wait_for() -> None:
     assert Backlog(10.0, speed=10.0).bearable_s == 10.0
-    assert Backlog(14_400.0, speed=10.0).bearable_s == pytest.approx(600.0)
+    backlog = Backlog(14_400.0, speed=10.0)
+    assert backlog.bearable_s == pytest.approx(600.0)
+    with backlog.entered(0) as long:
+        backlog.heard(long, 3600.0, due_s=math.inf)
+        assert backlog.bearable_s == pytest.approx(4200.0)

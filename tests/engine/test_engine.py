@@ -1,5 +1,6 @@
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from service.audio.types import SAMPLE_RATE, VadOptions
 from service.engine.engine import LocalEngine
 from service.engine.types import Request, Served
-from service.errors import EmptyAudio, ModelNotFound, ModelUnavailable, OptionError, UndecodableAudio
+from service.errors import DeadlineExceeded, EmptyAudio, ModelNotFound, ModelUnavailable, OptionError, UndecodableAudio
 from service.recognition.recognizer import GROUP
 from service.recognition.types import Options, Segment
 from service.settings import Settings
@@ -185,6 +186,13 @@ async def test_word_times_are_in_order_and_inside_the_speech() -> None:
     assert times == sorted(times)
     assert times[0] >= 0
     assert times[-1] <= sum(map(len, talk())) / SAMPLE_RATE
+
+
+async def test_a_deadline_counts_while_the_model_is_loaded() -> None:
+    async with engine_of() as engine:
+        with pytest.raises(DeadlineExceeded):
+            await engine.transcribe(replace(request(talk()[1], model=f"{TINY}:fp32"), deadline_s=0.001))
+        assert "hello" in (await text_of(engine, talk()[1], model=f"{TINY}:fp32")).lower()
 
 
 @pytest.mark.parametrize("name", ["whisper-huge", f"{TINY}:int3", "silero-vad"])
