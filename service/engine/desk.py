@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from weakref import WeakSet
@@ -23,6 +24,9 @@ LOOK_AHEAD = 32
 Pool = Callable[[Callable[[], None]], "Future[None]"]
 """Runs short work in another thread."""
 
+_Errand = tuple[Work, Callable[[], None]]
+"""A window and its next step, for the pool."""
+
 
 class Desk:
     """Safe to use from every thread. A window of a variant that is not trusted any more goes to `on_distrusted`."""
@@ -33,6 +37,8 @@ class Desk:
         self.observer = observer
         self._pool, self._on_distrusted = pool, on_distrusted
         self._distrusted: WeakSet[Hosted] = WeakSet()
+        self._beginning: FairQueue[Work] = FairQueue()
+        self._going_on: deque[_Errand] = deque()
         self._queue: FairQueue[Work] = FairQueue()
 
     def __len__(self) -> int:
@@ -40,18 +46,22 @@ class Desk:
 
     def begin(self, work: Work) -> None:
         """Set a window on its way, or again on its way."""
-        self._pool(lambda: self._advance(work, work.begin))
+        with self.changed:
+            if work.ticket.gone or self.closing:
+                return
+            self._beginning.push(work, work.place())
+        self._pool(self._run_errand)
 
     def answer(self, work: Work, answer: Answer | Exception) -> None:
         """Give a window what it asked for, or what went wrong with it alone; its next ask is queued."""
         if isinstance(answer, Exception):
             self.lose(work, answer)
         else:
-            self._pool(lambda: self._advance(work, lambda: work.advance(answer)))
+            self._go_on(work, lambda: work.advance(answer))
 
     def resume(self, work: Work) -> None:
         """Queue what a window asks for now."""
-        self._pool(lambda: self._advance(work, lambda: None))
+        self._go_on(work, lambda: None)
 
     def lose(self, work: Work, error: Exception) -> None:
         """Fail a window; its batch-mates and the other windows of its client go on."""
@@ -83,6 +93,7 @@ class Desk:
     def drop(self, gone: Callable[[Work], bool]) -> None:
         """Forget what waits and is not wanted; executors drop their rows at the next step."""
         with self.changed:
+            self._beginning.discard(gone)
             self._queue.discard(gone)
             self.changed.notify_all()
 
@@ -110,6 +121,25 @@ class Desk:
         alike = [work for work in candidates if work.hosted is first.hosted and work.features is not None]
         lengths = [work.features.length for work in alike if work.features is not None]
         return [alike[index] for index in form(lengths, first.hosted.profile.encode, most=most).picked]
+
+    def _go_on(self, work: Work, step: Callable[[], None]) -> None:
+        self._going_on.append((work, step))
+        self._pool(self._run_errand)
+
+    def _run_errand(self) -> None:
+        errand = self._next_errand()
+        if errand is not None:
+            self._advance(*errand)
+
+    def _next_errand(self) -> _Errand | None:
+        """What has begun goes on before others begin: it may be at its end, and they would only wait in the queue."""
+        with self.changed:
+            if self._going_on:
+                return self._going_on.popleft()
+            for work in self._beginning.candidates(1):
+                self._beginning.take(work)
+                return work, work.begin
+        return None
 
     def _advance(self, work: Work, step: Callable[[], None]) -> None:
         if work.ticket.gone:

@@ -21,6 +21,7 @@ from service.audio.types import RawFormat, VadOptions, Window
 from service.audio.vad import SpeechDetector
 from service.audio.windows import windows
 from service.engine.turns import Turns
+from service.engine.types import Request
 from service.recognition.families.base import Family
 
 T = TypeVar("T")
@@ -58,7 +59,7 @@ class Hearing:
         """Recordings that wait to be heard."""
         return self._turns.waiting
 
-    async def hear(self, audio: bytes | Path, *, raw: RawFormat | None, vad: VadOptions, family: Family) -> Heard:
+    async def hear(self, request: Request, family: Family) -> Heard:
         """Decode, find the speech, cut it into windows for this family.
 
         Cancelled while it waits, it never begins; later, its thread stops within some milliseconds.
@@ -74,9 +75,10 @@ class Hearing:
                 raise Abandoned
 
         def work() -> Heard:
-            return self._heard(audio, raw, vad, family, checkpoint)
+            return self._heard(request.audio, request.raw, request.vad, family, checkpoint)
 
-        async with self._turns.turn(_size_bytes(audio)):
+        turn = self._turns.turn(_size_bytes(request.audio), client=request.client, priority=request.priority)
+        async with turn:
             try:
                 return await asyncio.get_running_loop().run_in_executor(self._recordings, work)
             except Abandoned:

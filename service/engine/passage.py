@@ -103,7 +103,7 @@ class Passage:
 
     async def _hear(self) -> None:
         request, family = self.request, self.hosted.recognizer.family
-        hearing = self.rooms.hearing.hear(request.audio, raw=request.raw, vad=request.vad, family=family)
+        hearing = self.rooms.hearing.hear(request, family)
         heard = await self._in_time(hearing)
         self._duration_s, self._heard_ms = heard.duration_s, heard.stage_ms
         # Those that are done are let go one by one: freeing hours of audio at once would stop the event loop.

@@ -1,7 +1,8 @@
 """Recordings of so many bytes in, the order in which they are heard out: small ones first, large ones in time.
 
-Bytes are all that is known of a recording before it is decoded. A large one lets others overtake it for as long as its
-bytes say, but never longer than half a minute, and large ones never take all the threads.
+Bytes are all that is known of a recording before it is decoded. A large one lets others of its client overtake it for
+as long as its bytes say, but never longer than half a minute, and large ones never take all the threads. Clients share
+the threads as they share the executors (`service.engine.queue`).
 """
 
 import asyncio
@@ -9,6 +10,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+
+from service.engine.queue import FairQueue, Place
+from service.engine.types import Priority
 
 LONG_BYTES = 2 * 2**20
 """More is long: a minute as plain 16 kHz, ten minutes of Opus at 28 kbit/s. To hear less takes half a second."""
@@ -22,7 +26,6 @@ MOST_PATIENCE_S = 30.0
 @dataclass(slots=True, eq=False)
 class _Recording:
     long: bool
-    due_s: float
     let_in: "asyncio.Future[None]"
 
 
@@ -32,7 +35,7 @@ class Turns:
     def __init__(self, threads: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._threads, self._most_long = threads, max(1, threads // 2)
         self._clock = clock
-        self._waiting: list[_Recording] = []
+        self._waiting: FairQueue[_Recording] = FairQueue()
         self._running: list[_Recording] = []
 
     @property
@@ -40,33 +43,38 @@ class Turns:
         return len(self._waiting)
 
     @asynccontextmanager
-    async def turn(self, size_bytes: int) -> AsyncIterator[None]:
+    async def turn(
+        self, size_bytes: int, *, client: str = "", priority: Priority = "interactive"
+    ) -> AsyncIterator[None]:
         """Wait for a thread and hold it."""
         patience_s = min(size_bytes * PATIENCE_S, MOST_PATIENCE_S)
         let_in = asyncio.get_running_loop().create_future()
-        recording = _Recording(size_bytes > LONG_BYTES, self._clock() + patience_s, let_in)
-        self._waiting.append(recording)
+        recording = _Recording(size_bytes > LONG_BYTES, let_in)
+        self._waiting.push(recording, Place(client, priority, self._clock() + patience_s, patience_s))
         self._let_in()
         try:
             await let_in
             yield
         finally:
             # Who is cancelled may have been let in at the same moment.
-            (self._running if recording in self._running else self._waiting).remove(recording)
+            if recording in self._running:
+                self._running.remove(recording)
+            else:
+                self._waiting.discard(lambda one: one is recording)
             self._let_in()
 
     def cancel(self) -> None:
         """Cancel the tasks of all that wait."""
-        for recording in self._waiting:
+        for recording in self._waiting.candidates(len(self._waiting)):
             recording.let_in.cancel()
 
     def _let_in(self) -> None:
         while len(self._running) < self._threads:
             room = sum(recording.long for recording in self._running) < self._most_long
-            able = [one for one in self._waiting if (room or not one.long) and not one.let_in.cancelled()]
-            if not able:
+            in_order = self._waiting.candidates(len(self._waiting))
+            first = next((one for one in in_order if (room or not one.long) and not one.let_in.cancelled()), None)
+            if first is None:
                 return
-            first = min(able, key=lambda one: one.due_s)
-            self._waiting.remove(first)
+            self._waiting.take(first)
             self._running.append(first)
             first.let_in.set_result(None)

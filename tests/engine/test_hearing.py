@@ -19,6 +19,7 @@ from service.audio.types import SAMPLE_RATE, RawFormat, Samples, Span, VadOption
 from service.audio.vad import SpeechDetector
 from service.audio.windows import windows
 from service.engine.hearing import Heard, Hearing
+from service.engine.types import Request
 from service.errors import AudioTooLong, EmptyAudio
 from service.recognition.families import load
 from service.recognition.families.base import Family
@@ -56,7 +57,7 @@ async def hearing_of(
 
 
 async def hear(hearing: Hearing, audio: bytes | Path, *, raw: RawFormat | None = PLAIN) -> Heard:
-    return await hearing.hear(audio, raw=raw, vad=VadOptions(), family=family())
+    return await hearing.hear(Request(audio, raw=raw), family())
 
 
 class Held(SpeechDetector):
@@ -97,8 +98,8 @@ async def test_hears_what_the_steps_one_by_one_do(name: str, enabled: bool, tmp_
     (tmp_path / "talk.wav").write_bytes(wav(talk()))
     vad = VadOptions(enabled=enabled)
     async with hearing_of() as hearing:
-        heard = await hearing.hear(wav(talk()), raw=None, vad=vad, family=family(name))
-        from_file = await hearing.hear(tmp_path / "talk.wav", raw=None, vad=vad, family=family(name))
+        heard = await hearing.hear(Request(wav(talk()), vad=vad), family(name))
+        from_file = await hearing.hear(Request(tmp_path / "talk.wav", vad=vad), family(name))
     samples = decode(wav(talk()), limits=Limits(1000)).samples
     expected = windows(
         samples,

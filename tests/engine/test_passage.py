@@ -6,12 +6,11 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from service.audio.types import SAMPLE_RATE, RawFormat, Samples, VadOptions
+from service.audio.types import SAMPLE_RATE, Samples, VadOptions
 from service.audio.vad import SpeechDetector
 from service.backends.fake import FakeBackend, Line
 from service.engine.backlog import Backlog
@@ -97,7 +96,7 @@ async def test_a_deadline_ends_a_request_that_waits() -> None:
 class Unreachable(Hearing):
     """Its recordings lie where they cannot be read."""
 
-    async def hear(self, audio: bytes | Path, *, raw: RawFormat | None, vad: VadOptions, family: Family) -> Heard:
+    async def hear(self, request: Request, family: Family) -> Heard:
         raise TimeoutError(errno.ETIMEDOUT, "a file system's")
 
 

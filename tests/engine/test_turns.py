@@ -29,9 +29,9 @@ class Crowd:
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self._ends: dict[str, asyncio.Event] = {}
 
-    async def comes(self, name: str, size_bytes: int) -> None:
+    async def comes(self, name: str, size_bytes: int, *, client: str = "") -> None:
         self._ends[name] = asyncio.Event()
-        self.tasks[name] = asyncio.create_task(self._hold(name, size_bytes))
+        self.tasks[name] = asyncio.create_task(self._hold(name, size_bytes, client))
         await settled()
 
     async def ends(self, name: str) -> None:
@@ -50,8 +50,8 @@ class Crowd:
             begun += [name for name in self.running if name not in begun]
         return begun
 
-    async def _hold(self, name: str, size_bytes: int) -> None:
-        async with self.turns.turn(size_bytes):
+    async def _hold(self, name: str, size_bytes: int, client: str) -> None:
+        async with self.turns.turn(size_bytes, client=client):
             self.running.append(name)
             try:
                 await self._ends[name].wait()
@@ -100,6 +100,15 @@ async def test_a_long_one_is_let_in_before_those_that_come_half_a_minute_later()
     crowd.clock.now_s = MOST_PATIENCE_S + 0.1
     await crowd.comes("late", 1)
     assert await crowd.all_end() == ["a", "b", "in time", "long", "late"]
+
+
+async def test_a_flood_of_one_client_delays_no_other() -> None:
+    crowd = Crowd(threads=1)
+    for index in range(6):
+        await crowd.comes(f"flood {index}", 1000, client="flood")
+    for name in "ab":
+        await crowd.comes(name, 1000, client="other")
+    assert await crowd.all_end() == ["flood 0", "flood 1", "a", "flood 2", "b", "flood 3", "flood 4", "flood 5"]
 
 
 async def test_who_leaves_while_waiting_never_runs() -> None:
