@@ -11,6 +11,11 @@ from typing import Final, Generic, Self, TypeVar
 T = TypeVar("T")
 
 
+MOST_AHEAD = 10_000
+"""Items kept for a client that reads slowly or not at all: a day's speech in sentences. Its text is small, and a stream
+that had to wait for it would keep its audio in work."""
+
+
 class Quiet:
     """Nothing came for `every_s` seconds."""
 
@@ -31,8 +36,7 @@ class Feed(Generic[T]):
     def __init__(self, stream: AsyncIterator[T], *, every_s: float) -> None:
         self._stream = stream
         self._every_s = every_s
-        # One item ahead: a slow client slows the stream down, not the memory up.
-        self._queue: asyncio.Queue[T | _End] = asyncio.Queue(maxsize=1)
+        self._queue: asyncio.Queue[T | _End] = asyncio.Queue(MOST_AHEAD)
         self._begun = asyncio.Event()
         self._flowing = False
         self._error: Exception | None = None

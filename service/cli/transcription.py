@@ -1,6 +1,7 @@
 """Recordings in, transcripts in their places out, by the same engine and the same renderers as the server's."""
 
 import asyncio
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +58,9 @@ class Transcription:
         form, raw = self._form, self._form.raw()
         audio: bytes | Path = sys.stdin.buffer.read() if job.source == STDIN else _readable(job.source)
         total_s = promised_duration_s(audio) if isinstance(audio, Path) and raw is None else None
-        return Request(audio, form.model, form.options(self._task), form.vad(), raw), total_s
+        # Nobody else waits for the machine here, and whoever has waited long enough presses Ctrl-C.
+        asked = Request(audio, form.model, form.options(self._task), form.vad(), raw, deadline_s=math.inf)
+        return asked, total_s
 
     def _write(self, job: Job, transcript: Transcript, *, several: bool) -> None:
         body = formats.render(transcript, self._output.value, words=self._form.wants_words).content

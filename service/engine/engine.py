@@ -175,7 +175,7 @@ class LocalEngine:
         return choose(name, manifests, default=self._settings.model, fast_int8=self._device.fast_int8)
 
     async def _load_in_time(self, manifest: Manifest, deadline_s: float | None) -> Hosted:
-        limit = asyncio.timeout(deadline_s)
+        limit = asyncio.timeout(deadline_s if deadline_s is not None and math.isfinite(deadline_s) else None)
         with self._observed():
             try:
                 async with limit:

@@ -149,7 +149,8 @@ class Executor:
     def _settle(self, stepped: list[Stepped]) -> None:
         self._progress()
         for step in stepped:
-            self._desk.observer.stepped(rows=step.rows, seconds=step.seconds)
+            if step.rows:
+                self._desk.observer.stepped(rows=step.rows, seconds=step.seconds)
             for work, result in step.ended:
                 self._release(work)
                 work.ticket.decode_s += work.lap_s()

@@ -49,12 +49,17 @@ class Lanes:
     def join(self, works: Sequence[Work]) -> list[Stepped]:
         """Take in works whose ask is a job, and feed their prompts."""
         groups: dict[int, tuple[_Lane, list[tuple[Work, Job]]]] = {}
+        refused: list[tuple[Work, Result]] = []
         for work in works:
             if not isinstance(work.ask, Job):
                 raise TypeError("only a job joins a decode batch")
-            lane = self._lane(work.hosted, work.ask.memory.length)
-            groups.setdefault(id(lane), (lane, []))[1].append((work, work.ask))
-        return [_fed(lane, group) for lane, group in groups.values()]
+            try:
+                lane = self._lane(work.hosted, work.ask.memory.length)
+            except Exception as error:  # no memory for a batch of that length: others may still be decoded
+                refused.append((work, error))
+            else:
+                groups.setdefault(id(lane), (lane, []))[1].append((work, work.ask))
+        return [Stepped(0, 0.0, refused), *(_fed(lane, group) for lane, group in groups.values())]
 
     def step(self) -> list[Stepped]:
         """A token more for every row."""

@@ -1,6 +1,7 @@
 """One request's way through the engine: heard, let in, its windows computed, a bounded number at a time."""
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -157,7 +158,8 @@ class Passage:
         """
         asked_s = self.request.deadline_s
         allowed_s = budget_s(self._duration_s) if asked_s is None else asked_s
-        limit = asyncio.timeout(self.arrived_s + allowed_s - time.monotonic())
+        left_s = self.arrived_s + allowed_s - time.monotonic()
+        limit = asyncio.timeout(left_s if math.isfinite(left_s) else None)
         try:
             async with limit:
                 return await work

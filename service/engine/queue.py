@@ -74,7 +74,6 @@ class _Flow(Generic[T]):
 
     weight: int
     virtual_s: float
-    audio_s: float = 0.0
     entries: list[_Entry[T]] = field(default_factory=list)
 
 
@@ -101,17 +100,11 @@ class FairQueue(Generic[T]):
         ] = {}  # virtual times of empty flows that are ahead of the queue
         self._turns: list[_Turn[T]] = []  # the next of each flow, sorted
         self._weight = 0
-        self._audio_s = 0.0
         self._virtual_s = 0.0
         self._even_s = 0.0
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    @property
-    def audio_s(self) -> float:
-        """Seconds of audio that wait."""
-        return self._audio_s
 
     def push(self, item: T, place: Place) -> None:
         """Let `item` wait.
@@ -125,8 +118,6 @@ class FairQueue(Generic[T]):
         self._entries[id(item)] = entry
         flow = self._flow(place)
         insort(flow.entries, entry)
-        flow.audio_s += place.cost_s
-        self._audio_s += place.cost_s
         insort(self._turns, _turn(flow))
 
     def candidates(self, limit: int) -> list[T]:
@@ -160,15 +151,6 @@ class FairQueue(Generic[T]):
         for entry in lost:
             self._remove(entry, charge_s=0.0)
         return [entry.item for entry in lost]
-
-    def ahead_s(self, place: Place) -> float:
-        """About how much audio would be served before the last second of an item that is pushed now."""
-        own = self._flows.get(place.flow)
-        before_s = sum(entry.place.cost_s for entry in own.entries if entry.due_s <= place.due_s) if own else 0.0
-        start_s = own.virtual_s if own else self._start_s(place)
-        end_s = start_s + (before_s + place.cost_s) / WEIGHTS[place.priority]
-        others = (flow for flow in self._flows.values() if flow is not own)
-        return before_s + sum(min(flow.audio_s, max(0.0, end_s - flow.virtual_s) * flow.weight) for flow in others)
 
     def _flow(self, place: Place) -> _Flow[T]:
         """The flow of `place`, taken out of the order of turns, new if it has no items."""
@@ -206,8 +188,6 @@ class FairQueue(Generic[T]):
         self._withdraw(flow)
         del self._entries[id(entry.item)]
         del flow.entries[bisect_left(flow.entries, entry)]
-        flow.audio_s -= entry.place.cost_s
-        self._audio_s -= entry.place.cost_s
         flow.virtual_s += charge_s / flow.weight
         if flow.entries:
             insort(self._turns, _turn(flow))
@@ -222,7 +202,7 @@ class FairQueue(Generic[T]):
             self._owing_s[place.flow] = flow.virtual_s
         if not self._entries:  # nobody was made to wait: all are even, and rounding errors end here
             self._owing_s.clear()
-            self._audio_s = self._virtual_s = self._even_s = 0.0
+            self._virtual_s = self._even_s = 0.0
 
 
 def _turn(flow: _Flow[T], *, at: int = 0, virtual_s: float | None = None) -> _Turn[T]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar
 
@@ -116,8 +117,12 @@ class Scheduler:
         task.add_done_callback(self._tasks.discard)
 
     async def _watch(self) -> None:
+        every_s = min(LOOK_S, self._stuck_s / 4)
         while True:
-            await asyncio.sleep(min(LOOK_S, self._stuck_s / 4))
+            before_s = time.monotonic()
+            await asyncio.sleep(every_s)
+            if time.monotonic() - before_s > 2 * every_s:
+                continue  # the whole process stood still, as a paused container does: it is nobody's fault
             for executor in [one for one in self._executors if one.stalled_s() > self._stuck_s]:
                 _log.error("an executor has not got on for %.0f s: another takes its place", executor.stalled_s())
                 self._replace(executor, "stuck")

@@ -22,7 +22,8 @@ class Request:
         model: `model`, `model:variant` or `auto`.
         raw: set when the client says that the audio has no header.
         client: who asks; clients share the machine equally.
-        deadline_s: seconds from now after which the answer is of no use; None for the engine's own budget.
+        deadline_s: seconds from now after which the answer is of no use; None for the engine's own budget, infinite for
+            no limit at all.
     """
 
     audio: bytes | Path
@@ -63,7 +64,7 @@ class Load:
 
     Attributes:
         waiting_s: seconds of audio that were accepted and are not recognised yet; more than `limit_s` is refused.
-        windows: windows that wait for the encoder.
+        windows: windows that wait for their turn.
         rows: rows that are being decoded.
         speed: seconds of audio recognised a second, as lately measured under load.
         executors: threads that compute.

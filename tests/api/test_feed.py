@@ -56,6 +56,20 @@ async def test_error_half_way_comes_after_the_items_before_it() -> None:
             await anext(items)
 
 
+async def test_a_client_that_does_not_read_does_not_hold_the_stream_up() -> None:
+    ended = asyncio.Event()
+
+    async def many() -> AsyncGenerator[int, None]:
+        for number in range(100):
+            yield number
+        ended.set()
+
+    async with Feed(many(), every_s=1) as feed:
+        await feed.begin()
+        await asyncio.wait_for(ended.wait(), 5)
+        assert [item async for item in feed.items()] == list(range(100))
+
+
 async def test_beginning_does_not_wait_for_ever() -> None:
     async def never() -> AsyncGenerator[int, None]:
         await asyncio.Event().wait()
