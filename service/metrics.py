@@ -131,7 +131,11 @@ class _Gauges(Collector):
         load = self.load()
         for name, what, value in (
             ("queue_audio_seconds", "Seconds of audio accepted and not recognised yet.", load.waiting_s),
-            ("queue_limit_audio_seconds", "Seconds of audio beyond which more is refused.", load.limit_s),
+            (
+                "queue_limit_audio_seconds",
+                "Seconds of audio in work beyond which a short clip is refused, at the measured speed.",
+                load.limit_s,
+            ),
             ("queue_windows", "Windows that wait for the encoder.", load.windows),
             ("rows", "Rows that are being decoded.", load.rows),
             ("realtime_factor", "Seconds of audio recognised a second, as lately measured under load.", load.speed),

@@ -21,7 +21,7 @@ WEIGHTS: dict[Priority, int] = {"interactive": 8, "batch": 1}
 
 PATIENCE = 0.1
 """How long a recording lets shorter ones go before it, in its own length. At 1 the 95th percentile of a mix of clips of
-2 to 30 s was three times as long, and the median half (docs/benchmarks.md, "Load")."""
+2 to 30 s was three times as long, and the median three quarters (docs/benchmarks.md, "Load")."""
 
 LAG_S = MAX_WINDOW_S / min(WEIGHTS.values())
 """The furthest that one window takes a flow ahead of the others, in virtual time."""
