@@ -113,7 +113,8 @@ class DeadlineExceeded(WrenError, TimeoutError):
     def __init__(self, *, budget_s: float, asked: bool) -> None:
         self.budget_s, self.asked = budget_s, asked
         whose = "the deadline_s of the request" if asked else "the server's limit for a recording of this length"
-        super().__init__(f"The transcript was not ready within {budget_s:.3g} s ({whose}). Try again later.")
+        advice = "Allow more time" if asked else "Try again later"
+        super().__init__(f"The transcript is not to be had within {budget_s:.3g} s ({whose}). {advice}.")
 
 
 class RecognitionFailed(WrenError, RuntimeError):

@@ -47,4 +47,6 @@ def configure(*, log_format: LogFormat, level: str) -> None:
 def _renderers(log_format: LogFormat) -> tuple[Processor, ...]:
     if log_format == "json":
         return structlog.processors.format_exc_info, structlog.processors.JSONRenderer()
-    return (structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),)
+    # The pretty ones show local variables: keys and prompts would be in the log, and seconds spent on drawing them.
+    plain = structlog.dev.plain_traceback
+    return (structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain),)

@@ -56,7 +56,7 @@ class Settings(BaseSettings):
         default=None, ge=1, description="Batches computed side by side; unset takes what was measured to be fastest."
     )
     stuck_s: float = Field(
-        default=60, gt=0, description="Seconds for one batch after which its executor is given up and replaced."
+        default=60, ge=1, description="Seconds for one batch after which its executor is given up and replaced."
     )
     log_format: Literal["console", "json"] = Field(
         default="console", description="Log lines for people or for machines."

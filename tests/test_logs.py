@@ -2,6 +2,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import logging, structlog
 from service import logs
@@ -22,6 +24,23 @@ def test_json_lines_carry_fields_of_both_kinds_of_logger() -> None:
     first, second = (json.loads(line) for line in lines("json"))
     assert (first["event"], first["status"], first["level"], first["logger"]) == ("request", 200, "info", "wren")
     assert (second["event"], second["level"]) == ("from the standard library", "warning")
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_tracebacks_do_not_show_what_variables_hold(form: str) -> None:
+    script = f"""
+import structlog
+from service import logs
+logs.configure(log_format="{form}", level="info")
+key = "SECRET".lower()
+try:
+    1 / (len(key) - len(key))
+except ZeroDivisionError:
+    structlog.stdlib.get_logger("wren").exception("it failed")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "ZeroDivisionError" in done.stderr
+    assert "secret" not in done.stderr
 
 
 def test_console_lines_are_for_people() -> None:

@@ -83,6 +83,13 @@ def failure_of(error: Exception) -> Failure:
     return unforeseen()
 
 
+def stopping() -> Failure:
+    """The server is told to stop, and this request has not ended in the time that is left for those that run."""
+    message = "The server is stopping. Send the request again, to another server or in a moment."
+    detail = ErrorDetail(message=message, type=SERVER_ERROR, code="server_stopping")
+    return Failure(503, detail, {"Connection": "close"})
+
+
 def unforeseen() -> Failure:
     """A fault of ours: the log has the traceback under the request's id."""
     message = "The server failed on this request. Its log says why, under the x-request-id of this response."

@@ -3,6 +3,7 @@
 Outermost but for CORS, so that no fault gets past it: what no handler foresaw becomes a 500 with the error object here.
 """
 
+import asyncio
 import re
 import time
 import uuid
@@ -15,7 +16,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.errors import unforeseen
+from service.api.errors import stopping, unforeseen
 from service.engine.types import Served
 from service.metrics import Metrics
 
@@ -90,6 +91,9 @@ class Tracing:
             await self._app(scope, receive, outgoing.send)
         except ClientDisconnect:
             outgoing.status = CLIENT_LEFT
+        except asyncio.CancelledError:
+            if outgoing.status is None:  # the server stops, and the time to finish is over
+                await stopping().response()(scope, receive, outgoing.send)
         except Exception:
             _log.exception("request failed", request_id=trace.request_id)
             if outgoing.status is not None:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from service.engine.types import Engine
 
-GRACE_S = 30
+GRACE_S = 25
 """How long requests may finish after a signal to stop."""
 
 OPEN_FILES = 2**16

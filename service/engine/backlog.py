@@ -4,7 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.engine.admission import WAIT_SHARE, Speed, Verdict, admit, budget_s
 from service.engine.queue import WEIGHTS
@@ -12,6 +12,10 @@ from service.engine.types import Priority
 
 UNHEARD_BYTES_PER_S = 32_000
 """Of an upload that was not decoded yet: 16 bits at 16 kHz. Most containers are denser, so it is the least."""
+
+
+MOST_SPREAD_S = 100.0
+"""SDKs wait for two minutes at most, and those who were refused may never come back."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +36,8 @@ class Backlog:
         self._speed = Speed(speed)
         self._shares: set[Share] = set()
         self._computing = 0
+        self._returning_s = 0.0  # audio that was refused and may come again
+        self._refused_s = time.monotonic()
 
     @property
     def waiting_s(self) -> float:
@@ -72,8 +78,11 @@ class Backlog:
                 self._speed.idle(time.monotonic())
 
     def verdict(self, share: Share, *, deadline_s: float | None) -> Verdict:
-        """Whether this recording may be in work beside the others."""
-        return admit(
+        """Whether this recording may be in work beside the others.
+
+        Who is refused is told to come back after those that were before, so that they do not all come at once.
+        """
+        verdict = admit(
             duration_s=share.left_s,
             ahead_s=sum(other.left_s for other in self._shares if other is not share),
             limit_s=self.limit_s,
@@ -81,6 +90,15 @@ class Backlog:
             deadline_s=deadline_s,
             served_before_s=self._before_s(share),
         )
+        return verdict if verdict.accepted else self._queued(verdict, share)
+
+    def _queued(self, verdict: Verdict, share: Share) -> Verdict:
+        now, speed = time.monotonic(), self.speed
+        self._returning_s = max(0.0, self._returning_s - speed * (now - self._refused_s))
+        retry_after_s = verdict.retry_after_s + min(self._returning_s / speed, MOST_SPREAD_S)
+        self._returning_s += share.left_s
+        self._refused_s = now
+        return replace(verdict, retry_after_s=retry_after_s)
 
     def _before_s(self, share: Share) -> float:
         """Audio that is served before this recording: its client's that is due before, and the others' fair share."""

@@ -47,6 +47,7 @@ class Hearing:
 
     def __init__(self, detector: SpeechDetector, *, threads: int, max_duration_s: float) -> None:
         self._detector = detector
+        self.max_duration_s = max_duration_s
         self._limits = Limits(max_duration_s)
         at_once = max(LEAST_THREADS, threads)
         self._turns = Turns(at_once)

@@ -60,7 +60,7 @@ class Loader:
         else:
             hosted, reason = self._best(manifest)
             self._profiles.keep(manifest, hosted.profile, self.layout, reason, conditions=self._conditions)
-        _log.info("%d x %d threads: %s", self.layout.executors, self.layout.threads, reason)
+        _log.info("executors: %s", reason)
         return hosted
 
     def load(self, manifest: Manifest) -> Hosted:

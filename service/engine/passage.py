@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from service.audio.duration import headed_duration_s
 from service.audio.types import Window
 from service.engine.admission import budget_s
 from service.engine.backlog import Backlog, Share
@@ -27,6 +28,9 @@ T = TypeVar("T")
 
 AHEAD = 2
 """Windows of one recording in the scheduler for each row that may run: one that runs and one that is ready."""
+
+LARGE_S = 30.0
+"""Seconds, by its size, of an upload that is worth a look at its header before it is decoded: a MiB."""
 
 LONG_S = 60.0
 """Seconds of a recording that leaves enough behind to be worth giving back."""
@@ -73,6 +77,8 @@ class Passage:
             WrenError: the audio cannot be used, there is too much in work, time is up, or the model failed.
         """
         self._let_in()
+        await self._look()
+        self._let_in()
         await self._hear()
         self._let_in()
         self._heed = await self._heeded()
@@ -98,9 +104,21 @@ class Passage:
             task.cancel()
 
     def _let_in(self) -> None:
-        verdict = self.rooms.backlog.verdict(self.share, deadline_s=self.request.deadline_s)
+        backlog, deadline_s = self.rooms.backlog, self.request.deadline_s
+        if deadline_s is not None and self.share.left_s > deadline_s * backlog.speed:
+            raise DeadlineExceeded(budget_s=deadline_s, asked=True)  # with nobody before it either
+        verdict = backlog.verdict(self.share, deadline_s=deadline_s)
         if verdict.cause != "none":
             raise Overloaded(verdict.reason, retry_after_s=verdict.retry_after_s, cause=verdict.cause)
+
+    async def _look(self) -> None:
+        """Count a large upload by what its header promises: to decode hours that are then refused would be in vain."""
+        audio, raw = self.request.audio, self.request.raw
+        if raw is not None or self._duration_s < LARGE_S:
+            return
+        promised_s = await asyncio.wrap_future(self.rooms.hearing.submit(lambda: headed_duration_s(audio)))
+        if promised_s is not None:
+            self.share.left_s = min(promised_s, self.rooms.hearing.max_duration_s)
 
     async def _hear(self) -> None:
         request, family = self.request, self.hosted.recognizer.family

@@ -124,7 +124,6 @@ class Scheduler:
             if time.monotonic() - before_s > 2 * every_s:
                 continue  # the whole process stood still, as a paused container does: it is nobody's fault
             for executor in [one for one in self._executors if one.stalled_s() > self._stuck_s]:
-                _log.error("an executor has not got on for %.0f s: another takes its place", executor.stalled_s())
                 self._replace(executor, "stuck")
 
     def _crashed(self, executor: Executor) -> None:
@@ -140,6 +139,7 @@ class Scheduler:
             works = executor.give_up()
             if reason == "stuck":
                 self._desk.distrust({work.hosted for work in works})
+        _log.error("an executor %s: another takes its place", reason)
         self._observer.restarted(reason)
         self._executors[self._executors.index(executor)] = self._executor()
         for work in works:

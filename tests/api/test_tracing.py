@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -48,6 +50,17 @@ async def test_unforeseen_fault_is_logged_with_its_id_and_gives_nothing_away() -
     assert failed["exc_info"]
     assert failed["request_id"] == request["request_id"] == answer.headers["x-request-id"]
     assert request["status"] == 500
+
+
+class StoppedEngine(FakeEngine):
+    async def transcribe(self, request: Request) -> Served:
+        raise asyncio.CancelledError("the server stops")
+
+
+async def test_a_request_that_is_cut_off_by_the_end_of_the_server_is_told() -> None:
+    answer = await post(StoppedEngine(FOX), {})
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "server_stopping"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from service.audio.duration import promised_duration_s
+from service.audio.duration import headed_duration_s, promised_duration_s
 from service.cli.sample import SAMPLE
 from tests.audio.clips import Recipe, encode
 
@@ -29,3 +29,8 @@ def test_what_is_no_recording_promises_nothing(content: bytes, tmp_path: Path) -
 
 def test_missing_file_promises_nothing(tmp_path: Path) -> None:
     assert promised_duration_s(tmp_path / "none") is None
+
+
+def test_a_header_is_read_from_bytes_as_from_a_file() -> None:
+    assert headed_duration_s(SAMPLE.read_bytes()) == headed_duration_s(SAMPLE) == pytest.approx(2.89, abs=0.01)
+    assert headed_duration_s(b"no header at all") is None

@@ -87,3 +87,17 @@ def test_no_more_is_bearable_than_a_short_clip_may_wait_for() -> None:
     with backlog.entered(0) as long:
         backlog.heard(long, 3600.0, due_s=math.inf)
         assert backlog.bearable_s == pytest.approx(4200.0)
+
+
+def test_those_who_are_refused_are_told_to_come_back_one_after_another() -> None:
+    backlog = Backlog(100.0, speed=10.0)
+    with backlog.entered(0) as long:
+        backlog.heard(long, 100.0, due_s=0.0)
+        told = []
+        for _ in range(20):
+            with backlog.entered(0) as clip:
+                backlog.heard(clip, 10.0, due_s=0.0)
+                told.append(backlog.verdict(clip, deadline_s=None).retry_after_s)
+    assert told == sorted(told)
+    assert told[0] == pytest.approx(1.0, abs=0.1)
+    assert told[-1] == pytest.approx(20.0, abs=1.0)
