@@ -36,7 +36,7 @@ class Metrics:
 
     def __init__(self) -> None:
         # A time of birth for each counter and each bucket is as much text again, and nobody asks for it.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types for it
         registry = self._registry = CollectorRegistry()
         self._requests = Counter(
             "wren_requests", "Requests answered, by route and status.", ("route", "status"), registry=registry

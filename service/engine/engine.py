@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
-from pathlib import Path
 from typing import TypeVar
 
 from model_store.errors import NotInStore
@@ -21,6 +20,7 @@ from service.audio.vad import SpeechDetector
 from service.engine.admission import queue_limit_s
 from service.engine.backlog import Backlog
 from service.engine.choice import SPEECH_FAMILIES, Choice, choose
+from service.engine.deadline import in_time
 from service.engine.device import read_device
 from service.engine.hearing import Hearing
 from service.engine.loaded import Loaded
@@ -134,8 +134,7 @@ class LocalEngine:
         manifest = self._choose(request.model).manifest
         hosted = self._loaded.find(manifest) or await self._load_in_time(manifest, request.deadline_s)
         hosted.recognizer.check(request.options)
-        size_bytes = _size_bytes(request.audio)
-        entry = rooms.backlog.entered(size_bytes, client=request.client, priority=request.priority)
+        entry = rooms.backlog.entered(request.size_bytes, client=request.client, priority=request.priority)
         with self._observed(), entry as share:
             passage = Passage(rooms, request, hosted, share, arrived_s)
             try:
@@ -175,15 +174,10 @@ class LocalEngine:
         return choose(name, manifests, default=self._settings.model, fast_int8=self._device.fast_int8)
 
     async def _load_in_time(self, manifest: Manifest, deadline_s: float | None) -> Hosted:
-        limit = asyncio.timeout(deadline_s if deadline_s is not None and math.isfinite(deadline_s) else None)
+        allowed_s = math.inf if deadline_s is None else deadline_s
+        loading = self._load(lambda: self._loaded.get(manifest))
         with self._observed():
-            try:
-                async with limit:
-                    return await self._load(lambda: self._loaded.get(manifest))
-            except TimeoutError as error:
-                if deadline_s is None or not limit.expired():
-                    raise
-                raise DeadlineExceeded(budget_s=deadline_s, asked=True) from error
+            return await in_time(loading, left_s=allowed_s, budget_s=allowed_s, asked=True)
 
     async def _renew(self, lost: Hosted) -> Hosted:
         return await self._load(lambda: self._loaded.renew(lost))
@@ -191,10 +185,6 @@ class LocalEngine:
     async def _load(self, work: Callable[[], T]) -> T:
         """Loading takes its turn in a thread of its own; what has not begun when the caller is cancelled never does."""
         return await asyncio.get_running_loop().run_in_executor(self._loading, work)
-
-
-def _size_bytes(audio: bytes | Path) -> int:
-    return len(audio) if isinstance(audio, bytes) else audio.stat().st_size
 
 
 def _detector(registry: Registry) -> SpeechDetector:

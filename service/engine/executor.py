@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from service.backends.base import Memory
+from service.backends.base import EncoderBatch, Memory
 from service.engine.desk import Desk
 from service.engine.forming import State, decide
 from service.engine.lanes import Lanes, Stepped
@@ -105,11 +105,11 @@ class Executor:
 
     def _encode(self, works: list[Work]) -> None:
         """Encode together; if that fails, one by one: only what cannot be computed is lost."""
-        recognizer = works[0].hosted.recognizer
+        backend = works[0].hosted.recognizer.backend
         features = [work.features for work in works if work.features is not None]
         started = time.perf_counter()
         try:
-            memories = recognizer.backend.encode(recognizer.family.encoder_batch(features))
+            memories = backend.encode(EncoderBatch.of(features))
         except Exception as error:  # whatever a runtime raises: there is no common class
             self._progress()
             if len(works) > 1:

@@ -78,7 +78,7 @@ class Hearing:
         def work() -> Heard:
             return self._heard(request.audio, request.raw, request.vad, family, checkpoint)
 
-        turn = self._turns.turn(_size_bytes(request.audio), client=request.client, priority=request.priority)
+        turn = self._turns.turn(request.size_bytes, client=request.client, priority=request.priority)
         async with turn:
             try:
                 return await asyncio.get_running_loop().run_in_executor(self._recordings, work)
@@ -117,7 +117,3 @@ class Hearing:
         done_at = time.perf_counter()
         stage_ms = {"decode": 1e3 * (decoded_at - started), "vad": 1e3 * (done_at - decoded_at)}
         return Heard(cut, decoded.duration_s, stage_ms)
-
-
-def _size_bytes(audio: bytes | Path) -> int:
-    return audio.stat().st_size if isinstance(audio, Path) else len(audio)

@@ -1,7 +1,6 @@
 """One request's way through the engine: heard, let in, its windows computed, a bounded number at a time."""
 
 import asyncio
-import math
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -12,6 +11,7 @@ from service.audio.duration import headed_duration_s
 from service.audio.types import Window
 from service.engine.admission import budget_s
 from service.engine.backlog import Backlog, Share
+from service.engine.deadline import in_time
 from service.engine.heap import give_back
 from service.engine.hearing import Hearing
 from service.engine.profile import Hosted
@@ -177,14 +177,7 @@ class Passage:
         asked_s = self.request.deadline_s
         allowed_s = budget_s(self._duration_s) if asked_s is None else asked_s
         left_s = self.arrived_s + allowed_s - time.monotonic()
-        limit = asyncio.timeout(left_s if math.isfinite(left_s) else None)
-        try:
-            async with limit:
-                return await work
-        except TimeoutError as error:
-            if not limit.expired():  # a file system's, say
-                raise
-            raise DeadlineExceeded(budget_s=allowed_s, asked=asked_s is not None) from error
+        return await in_time(work, left_s=left_s, budget_s=allowed_s, asked=asked_s is not None)
 
     def _stages(self) -> dict[str, float]:
         """Milliseconds a stage; what was none of them was waiting."""

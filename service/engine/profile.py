@@ -12,7 +12,7 @@ import numpy as np
 
 from model_store.manifest import Manifest
 from service.audio.types import SAMPLE_RATE
-from service.backends.base import Memory
+from service.backends.base import EncoderBatch, Memory
 from service.engine.forming import EncodeCosts, Layout, Point, rows_worth
 from service.recognition.computation import Encode, encode
 from service.recognition.recognizer import Recognizer
@@ -23,9 +23,6 @@ STEPS = 24
 """A window as clients send them: seconds of speech, and tokens that it has."""
 
 REPEATS = 3
-
-LONGEST = 1536
-"""Memory positions of the longest row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +89,7 @@ def _encodings(recognizer: Recognizer) -> tuple[Memory, tuple[Point, ...]]:
     points = []
     rows = 1
     while rows <= backend.encoder_rows:
-        batch = family.encoder_batch([features] * rows)
+        batch = EncoderBatch.of([features] * rows)
         points.append(Point(rows, features.length, _median_ms(partial(backend.encode, batch))))
         rows *= 2
     return _encoded(recognizer), tuple(points)

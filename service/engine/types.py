@@ -35,6 +35,11 @@ class Request:
     priority: Priority = "interactive"
     deadline_s: float | None = None
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the upload; of a file, as it is on the disk now."""
+        return len(self.audio) if isinstance(self.audio, bytes) else self.audio.stat().st_size
+
 
 @dataclass(frozen=True, slots=True)
 class Served:

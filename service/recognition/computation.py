@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from service.audio.types import Samples
-from service.backends.base import Backend, Memory
+from service.backends.base import Backend, EncoderBatch, Memory
 from service.recognition.decoding import Hypothesis, Job, decode
 from service.recognition.families.base import Family
 
@@ -48,7 +48,7 @@ def decoding(job: Job) -> Computation[Hypothesis]:
 
 def encode(backend: Backend, family: Family, ask: Encode) -> Memory:
     """One window alone."""
-    (memory,) = backend.encode(family.encoder_batch([family.features(ask.samples, full=ask.full)]))
+    (memory,) = backend.encode(EncoderBatch.of([family.features(ask.samples, full=ask.full)]))
     return memory
 
 

@@ -145,7 +145,8 @@ def test_what_comes_next(state: State, action: str) -> None:
 def test_rows_are_never_starved_and_work_is_never_left(seed: int) -> None:
     """Rows that run make a step after one encoder batch at most, and all who wait are decoded in the end."""
     draw = random.Random(seed)
-    waiting, running, since_step, done = 40, [], 0, 0  # type: ignore[var-annotated]
+    running: list[int] = []
+    waiting, since_step, done = 40, 0, 0
     while True:
         action = decide(State(len(running), 8, waiting, since_step)).action
         if action == "idle":

@@ -38,7 +38,7 @@ def recognizer(model: str, variant: str) -> Recognizer:
 
 
 def batch_of(family: Family, *windows: Samples, full: bool = False) -> EncoderBatch:
-    return family.encoder_batch([family.features(samples, full=full) for samples in windows])
+    return EncoderBatch.of([family.features(samples, full=full) for samples in windows])
 
 
 def same(ours: EncoderBatch, theirs: EncoderBatch) -> bool:

@@ -126,7 +126,7 @@ def test_what_a_computation_raises_surfaces() -> None:
 
 def test_an_answer_of_the_wrong_kind_is_refused() -> None:
     fake = fake_of(line("fox"))
-    (memory,) = fake.encode(whisper().encoder_batch([whisper().features(np.zeros(160, np.float32), full=False)]))
+    (memory,) = fake.encode(EncoderBatch.of([whisper().features(np.zeros(160, np.float32), full=False)]))
     job = Job(memory, whisper().prompt(Options(), task="transcribe", language="en"), token_limit=1)
     waiting = decoding(job)
     assert next(waiting) is job

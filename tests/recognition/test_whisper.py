@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from service.audio.types import SAMPLE_RATE
-from service.backends.base import MASKED
+from service.backends.base import MASKED, EncoderBatch
 from service.recognition.families.whisper import POSITIONS, TEXT_LIMIT, layout
 from service.recognition.features import HOP
 from service.recognition.types import Options
@@ -74,14 +74,14 @@ def test_what_a_batch_has_behind_a_row_is_silence_that_counts_for_nothing() -> N
 
 def test_a_full_row_of_a_batch_is_the_window_alone() -> None:
     rows = [whisper().features(clips()[0], full=full) for full in (False, True)]
-    together = whisper().encoder_batch(rows)
+    together = EncoderBatch.of(rows)
     for row, features in enumerate(rows):
-        assert same(together.row(row), whisper().encoder_batch([features]))
+        assert same(together.row(row), EncoderBatch.of([features]))
 
 
 def test_a_window_alone_is_not_copied() -> None:
     features = whisper().features(clips()[0], full=False)
-    batch = whisper().encoder_batch([features])
+    batch = EncoderBatch.of([features])
     for array, row in ((batch.features, features.values), (batch.row(0).features, features.values)):
         assert np.shares_memory(array, row)
         assert array.flags.c_contiguous

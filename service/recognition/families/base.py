@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.audio.types import Samples
-from service.backends.base import EncoderBatch, Features
+from service.backends.base import Features
 from service.recognition.tokenizer import Tokenizer
 from service.recognition.types import Options, Task
 
@@ -59,10 +59,6 @@ class Family(Protocol):
 
         Safe to call from any thread.
         """
-        ...
-
-    def encoder_batch(self, rows: Sequence[Features]) -> EncoderBatch:
-        """Rows padded to the longest, each of them the same as alone but for its padding."""
         ...
 
     def prompt(self, options: Options, *, task: Task, language: str) -> Prompt: ...

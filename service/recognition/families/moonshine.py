@@ -3,14 +3,13 @@
 It reads the waveform itself, of any length, knows English only and tells nothing but the text (Jeffries et al., 2024).
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from model_store.config import MoonshineConfig
 from service.audio.types import MAX_WINDOW_S, SAMPLE_RATE, Samples
-from service.backends.base import EncoderBatch, Features
+from service.backends.base import Features
 from service.recognition.families.base import Prompt, masking
 from service.recognition.tokenizer import ByteFallbackTokenizer, Tokenizer
 from service.recognition.types import Options, Task
@@ -58,9 +57,6 @@ class Moonshine:
         values[: len(samples)] = samples
         places = np.arange(length)
         return Features(values, 0.0, places, places, np.zeros(length, np.float32))
-
-    def encoder_batch(self, rows: Sequence[Features]) -> EncoderBatch:
-        return EncoderBatch.of(rows)
 
     def prompt(self, options: Options, *, task: Task, language: str) -> Prompt:
         """The start token: it was not trained to follow a prompt, nor to translate."""

@@ -1,13 +1,12 @@
 """Whisper: what of its padding is computed, how it is prompted, what it may not say."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from model_store.config import WhisperConfig
 from service.audio.types import MAX_WINDOW_S, Samples
-from service.backends.base import EncoderBatch, Features, Floats
+from service.backends.base import Features, Floats
 from service.recognition.families.base import Prompt, masking
 from service.recognition.features import log_mel
 from service.recognition.tokenizer import ByteLevelTokenizer, Tokenizer
@@ -57,9 +56,6 @@ class Whisper:
         # Positions behind the frames that were computed all see silence alone, as does the last but one.
         inner = np.minimum(positions, frames // 2 - 2) if frames < 2 * POSITIONS else positions
         return Features(values, silence, inner, positions, log_weights)
-
-    def encoder_batch(self, rows: Sequence[Features]) -> EncoderBatch:
-        return EncoderBatch.of(rows)
 
     def prompt(self, options: Options, *, task: Task, language: str) -> Prompt:
         config = self._config
