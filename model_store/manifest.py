@@ -5,14 +5,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Family = Literal["whisper", "moonshine", "silero-vad"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int4", "mixed"]
 Runtime = Literal["onnxruntime", "torch", "openvino"]
 
 FILE_NAME = "manifest.json"
-SCHEMA = 1
+SCHEMA = 2
 
 PLAIN_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 """A name that is safe as one part of a path: no separator, no leading dot."""
@@ -46,8 +46,59 @@ class SourceFile(File):
     checked: Literal["catalogue", "hub", "nothing"]
 
 
+class Evaluation(BaseModel):
+    """What a variant was seen to do with a set of recordings, on one machine, through the recogniser that serves.
+
+    Attributes:
+        data: names of the sets, joined by "+".
+        data_sha256: of the names and references, so that evaluations can be compared: the same digest, the same test.
+        wer: errors in a hundred words, those of all recordings together, between `wer_low` and `wer_high` with 95 %.
+        cer: errors in a hundred characters.
+        speed: seconds of audio a second, one recording after another.
+        latency_p50_ms: of a whole recording, from its bytes to its text.
+        load_ms: to load and warm the variant up.
+        peak_bytes: the most memory that the process had resident.
+        energy_j: of the processor's packages while it recognised; None where the machine does not report it.
+        device: the processor, with the threads that were used.
+        versions: of Wren and of what computes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str
+    data_sha256: str = Field(pattern=HEX_SHA256)
+    recordings: int
+    audio_s: float
+    words: int
+    substitutions: int
+    deletions: int
+    insertions: int
+    wer: float
+    wer_low: float
+    wer_high: float
+    cer: float
+    speed: float
+    tokens_per_s: float
+    latency_p50_ms: float
+    latency_p95_ms: float
+    load_ms: float
+    peak_bytes: int
+    energy_j: float | None = None
+    device: str
+    threads: int
+    versions: dict[str, str]
+    date: datetime
+
+
 class Manifest(BaseModel):
-    """What is known of a variant. `parent` is the variant it was made from, None for a base variant."""
+    """What is known of a variant.
+
+    Attributes:
+        parent: the variant it was made from, None for a base variant.
+        recipe: the name of what made it; `recipe_sha256` is the digest of the recipe's text, None for a conversion.
+        version: counts the builds of this name in this store, from 1.
+        evaluations: the latest of each set of recordings and device.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,9 +114,20 @@ class Manifest(BaseModel):
     source_files: tuple[SourceFile, ...] = ()
     parent: str | None = None
     recipe: str
+    recipe_sha256: str | None = Field(default=None, pattern=HEX_SHA256)
+    version: int = Field(default=1, ge=1)
     files: tuple[File, ...]
     created: datetime
-    metrics: dict[str, float] = Field(default_factory=dict)
+    evaluations: tuple[Evaluation, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _upgraded(cls, value: object) -> object:
+        """Manifests of schema 1 had metrics, which nothing ever wrote to."""
+        if isinstance(value, dict) and value.get("schema_version") == 1:
+            kept = {name: one for name, one in value.items() if name != "metrics"}
+            return kept | {"schema_version": SCHEMA}
+        return value
 
     @property
     def name(self) -> str:

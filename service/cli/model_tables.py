@@ -42,7 +42,7 @@ def details(manifest: Manifest, folder: Path) -> Table:
         "made from": manifest.parent or "",
         "recipe": manifest.recipe,
         "created": f"{manifest.created:%Y-%m-%d %H:%M %Z}",
-        **{f"metric {name}": f"{value:g}" for name, value in sorted(manifest.metrics.items())},
+        **{f"WER on {one.data}": f"{one.wer:.2f} %" for one in manifest.evaluations},
     }
     for name, value in told.items():
         table.add_row(name, value)
