@@ -58,6 +58,11 @@ class Settings(BaseSettings):
     stuck_s: float = Field(
         default=60, ge=1, description="Seconds for one batch after which its executor is given up and replaced."
     )
+    profile_s: float = Field(
+        default=30,
+        ge=0,
+        description="Seconds that the first start may spend on measuring variants that are not profiled yet; 0 for none.",
+    )
     log_format: Literal["console", "json"] = Field(
         default="console", description="Log lines for people or for machines."
     )
