@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     profile_s: float = Field(
         default=30,
         ge=0,
-        description="Seconds that the first start may spend on measuring variants that are not profiled yet; 0 for none.",
+        description="Seconds that the first start may spend on measuring variants without a profile; 0 for none.",
     )
     log_format: Literal["console", "json"] = Field(
         default="console", description="Log lines for people or for machines."
