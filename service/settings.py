@@ -3,13 +3,23 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.units import parse_duration_ms, parse_size
 
 MIB = 2**20
 
 Listed = Annotated[tuple[str, ...], NoDecode]
 """Comma-separated in the environment."""
+
+
+def _size(value: object) -> object:
+    return parse_size(value) if isinstance(value, str) else value
+
+
+def _duration_ms(value: object) -> object:
+    return parse_duration_ms(value) if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -51,6 +61,22 @@ class Settings(BaseSettings):
     )
     threads: int | None = Field(
         default=None, ge=1, description="Compute threads; unset takes the cores that are there."
+    )
+    memory: Annotated[int | None, BeforeValidator(_size)] = Field(
+        default=None,
+        ge=1,
+        description="Memory that the server may use, such as `512MiB`; unset takes what the container or machine has.",
+    )
+    latency: Annotated[float | None, BeforeValidator(_duration_ms)] = Field(
+        default=None, gt=0, description="Longest answer to six seconds of speech, such as `300ms`; unset is no limit."
+    )
+    max_wer_loss: float | None = Field(
+        default=None, ge=0, description="Points of WER that a variant may lose; unset is 1, `inf` takes unknown losses."
+    )
+    prefer: Literal["balanced", "accuracy", "speed"] = Field(
+        default="balanced",
+        description="Best of what fits: the quickest answer, the lowest WER (`accuracy`), or the most audio a second"
+        " (`speed`).",
     )
     executors: int | None = Field(
         default=None, ge=1, description="Batches computed side by side; unset takes what was measured to be fastest."

@@ -18,6 +18,20 @@ def test_environment_sets_every_kind_of_field(monkeypatch: pytest.MonkeyPatch) -
     assert settings.max_upload_bytes == 2**19
 
 
+def test_sizes_and_durations_are_written_with_their_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WREN_MEMORY", "512MiB")
+    monkeypatch.setenv("WREN_LATENCY", "0.2s")
+    settings = Settings()
+    assert (settings.memory, settings.latency) == (2**29, 200)
+
+
+@pytest.mark.parametrize(("name", "value"), [("MEMORY", "much"), ("LATENCY", "soon"), ("MAX_WER_LOSS", "-1")])
+def test_a_limit_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"WREN_{name}", value)
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
 def test_keys_stay_out_of_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WREN_API_KEYS", "hush")
     assert "hush" not in repr(Settings())

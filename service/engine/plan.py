@@ -11,6 +11,7 @@ from typing import Literal
 
 from model_store.manifest import Precision, Runtime
 from service.engine.device import Limit
+from service.units import shown_size
 
 Prefer = Literal["balanced", "accuracy", "speed"]
 """What is best among what fits: the quickest answer, the lowest WER, or the most audio a second for many clients."""
@@ -58,7 +59,7 @@ class Costs:
 
     def speed_with(self, *, rows: int, executors: int) -> float:
         """Between that of one row, which is known from the latency, and that of all, in proportion to the rows."""
-        alone = 1e3 * UTTERANCE_S / self.latency_ms
+        alone = min(self.speed, 1e3 * UTTERANCE_S / self.latency_ms)
         most = self.rows * self.executors
         return self.speed if most == 1 else alone + (self.speed - alone) * (rows * executors - 1) / (most - 1)
 
@@ -191,7 +192,8 @@ def _loss_fault(candidate: Candidate, allowed: Limit) -> Fault | None:
     if math.isinf(allowed.amount):
         return None
     if candidate.wer_loss is None:
-        return Fault("unevaluated", f"its loss of WER was never measured: wren evaluate {candidate.name} --data DIR")
+        told = f"its loss of WER against {candidate.reference} was never measured on the same recordings"
+        return Fault("unevaluated", f"{told}: wren evaluate {candidate.name} --data DIR")
     if candidate.wer_loss <= allowed.amount:
         return None
     return Fault(
@@ -206,7 +208,7 @@ def _cost_faults(costs: Costs | None, budget: Budget) -> tuple[Fault, ...]:
         return (Fault("unprofiled", f"not profiled on this machine with {cores(budget)}: wren profile"),)
     faults: list[Fault] = []
     if costs.memory_bytes > budget.memory.amount:
-        needed, there = size(costs.memory_bytes), size(budget.memory.amount)
+        needed, there = shown_size(costs.memory_bytes), shown_size(budget.memory.amount)
         faults.append(Fault("memory", f"needs {needed}, there are {there} ({budget.memory.reason})"))
     if costs.latency_ms > budget.latency.amount:
         reason = f"takes {costs.latency_ms:.0f} ms for {UTTERANCE_S:g} s of speech with {cores(budget)}, "
@@ -281,16 +283,9 @@ def _figures(one: Planned) -> str:
     loss, costs = one.candidate.wer_loss, one.costs
     lost = "loss of WER unknown" if loss is None else f"{loss:+.2f} points of WER against {one.candidate.reference}"
     lost = "the base variant" if one.candidate.base and not loss else lost
-    return f"{costs.latency_ms:.0f} ms, {costs.speed:.0f} times real time, {size(costs.memory_bytes)}, {lost}"
+    return f"{costs.latency_ms:.0f} ms, {one.speed:.0f} times real time, {shown_size(costs.memory_bytes)}, {lost}"
 
 
 def cores(budget: Budget) -> str:
     """The number of cores in words."""
     return "1 core" if budget.cores.amount == 1 else f"{budget.cores.amount:g} cores"
-
-
-def size(amount: float) -> str:
-    """Bytes as people write them, in powers of ten; rounded up, so that a need that is shown is enough."""
-    if amount >= 1e10:
-        return f"{math.ceil(amount / 1e8) / 10:g} GB"
-    return f"{math.ceil(amount / 1e6)} MB"

@@ -1,0 +1,97 @@
+"""A plan in which nothing fits in; the nearest budgets in which something would, and what it is, out. Pure.
+
+First each limit by itself: how far must it move so that one variant fits? If no single one is enough, the combination
+that changes the fewest limits, and of these the one that changes them the least.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from service.engine.device import Limit
+from service.engine.plan import Budget, Candidate, Excluded, Obstacle, Plan
+from service.units import shown_size
+
+Movable = Literal["memory", "latency", "wer_loss"]
+"""The limits of a budget that can be moved: what stands against them is known in figures."""
+
+MOVABLE: tuple[Movable, ...] = ("memory", "latency", "wer_loss")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Limits at which a variant fits: each with the least that it must be."""
+
+    candidate: Candidate
+    limits: tuple[tuple[Movable, float], ...]
+
+    def within(self, budget: Budget) -> Budget:
+        """The budget with these limits in place of its own."""
+        for name, amount in self.limits:
+            budget = _moved(budget, name, Limit(amount, "the nearest"))
+        return budget
+
+    def __str__(self) -> str:
+        return f"{' with '.join(_told(name, amount) for name, amount in self.limits)} for {self.candidate.name}"
+
+
+def ways(plan: Plan) -> tuple[Way, ...]:
+    """The nearest feasible budgets; none if something fits, or if nothing can be known to."""
+    if plan.chosen:
+        return ()
+    found = [way for one in plan.excluded if (way := _way(one)) is not None]
+    single = [way for way in found if len(way.limits) == 1]
+    if not single:
+        return tuple(sorted(found, key=lambda way: _distance(way, plan.budget))[:1])
+    nearest: dict[Movable, Way] = {}
+    for way in sorted(single, key=lambda way: (way.limits[0][1], way.candidate.name)):
+        nearest.setdefault(way.limits[0][0], way)
+    return tuple(nearest[name] for name in MOVABLE if name in nearest)
+
+
+def _way(excluded: Excluded) -> Way | None:
+    against = {fault.obstacle for fault in excluded.faults}
+    if not against or not against <= set[Obstacle](MOVABLE):
+        return None
+    return Way(
+        excluded.candidate, tuple((name, _needed(excluded.candidate, name)) for name in MOVABLE if name in against)
+    )
+
+
+def _needed(candidate: Candidate, name: Movable) -> float:
+    needed = candidate.wer_loss
+    if name != "wer_loss" and candidate.costs is not None:
+        needed = candidate.costs.memory_bytes if name == "memory" else candidate.costs.latency_ms
+    if needed is None:
+        raise AssertionError(f"{candidate.name} was ruled out by a figure that it lacks")
+    return needed
+
+
+def _distance(way: Way, budget: Budget) -> tuple[int, float, str]:
+    """How far a way is: a doubling of memory or latency counts like a point of WER."""
+    steps = 0.0
+    for name, amount in way.limits:
+        allowed = {"memory": budget.memory, "latency": budget.latency, "wer_loss": budget.wer_loss}[name].amount
+        steps += amount - allowed if name == "wer_loss" else math.log2(amount / allowed)
+    return len(way.limits), steps, way.candidate.name
+
+
+def _moved(budget: Budget, name: Movable, limit: Limit) -> Budget:
+    match name:
+        case "memory":
+            return replace(budget, memory=limit)
+        case "latency":
+            return replace(budget, latency=limit)
+        case "wer_loss":
+            return replace(budget, wer_loss=limit)
+
+
+def _told(name: Movable, amount: float) -> str:
+    """Rounded up, so that what is told is enough."""
+    match name:
+        case "memory":
+            return f"{shown_size(amount)} of memory"
+        case "latency":
+            return f"{math.ceil(amount)} ms"
+        case "wer_loss":
+            return f"{math.ceil(amount * 100) / 100:g} points of WER lost"

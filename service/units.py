@@ -1,0 +1,51 @@
+"""Sizes and durations as people write them, in; numbers out. And sizes as people read them."""
+
+import math
+import re
+from collections.abc import Mapping
+
+_AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)\s*", re.IGNORECASE)
+
+SIZES = {
+    "": 1,
+    "b": 1,
+    # One letter, as containers are limited: powers of two.
+    **{letter: 2 ** (10 * power) for power, letter in enumerate("kmgt", start=1)},
+    **{f"{letter}i": 2 ** (10 * power) for power, letter in enumerate("kmgt", start=1)},
+    **{f"{letter}ib": 2 ** (10 * power) for power, letter in enumerate("kmgt", start=1)},
+    **{f"{letter}b": 10 ** (3 * power) for power, letter in enumerate("kmgt", start=1)},
+}
+DURATIONS_MS = {"": 1.0, "ms": 1.0, "s": 1e3, "min": 6e4}
+
+
+def parse_size(text: str) -> int:
+    """Bytes: "300MB" is 300,000,000, "512MiB", "512Mi" and "512m" are 536,870,912.
+
+    Raises:
+        ValueError: it is no size above zero.
+    """
+    return math.ceil(_parsed(text, SIZES, "no size: write it like 300MB, 512MiB or 2g"))
+
+
+def parse_duration_ms(text: str) -> float:
+    """Milliseconds: of "300ms", "0.2s" or "300".
+
+    Raises:
+        ValueError: it is no duration above zero.
+    """
+    return _parsed(text, DURATIONS_MS, "no duration: write it like 300ms or 0.2s")
+
+
+def _parsed(text: str, units: Mapping[str, float], complaint: str) -> float:
+    found = _AMOUNT.fullmatch(text)
+    amount = float(found[1]) * units.get(found[2].lower(), 0.0) if found else 0.0
+    if not 0 < amount < math.inf:
+        raise ValueError(f"{text!r} is {complaint}")
+    return amount
+
+
+def shown_size(amount: float) -> str:
+    """Bytes in powers of ten; rounded up, so that a need that is shown is enough."""
+    if amount >= 1e10:
+        return f"{math.ceil(amount / 1e8) / 10:g} GB"
+    return f"{math.ceil(amount / 1e6)} MB"

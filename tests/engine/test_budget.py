@@ -1,0 +1,52 @@
+import math
+
+import pytest
+
+from service.engine.budget import Asked, deployment_budget, memory_limit, what_if
+from service.engine.device import Device, Limit
+from service.settings import Settings
+
+GIB = 2**30
+GPU = Limit(0, "no NVIDIA driver is installed")
+DEVICE = Device("x86_64", "cpu", 2, "the quota", GIB, "the container's memory limit", ())
+
+
+def test_without_settings_the_machine_limits() -> None:
+    budget = deployment_budget(Settings(), DEVICE, gpu_memory=GPU)
+    assert budget.memory == Limit(GIB, "the container's memory limit")
+    assert budget.cores == Limit(2, "the quota")
+    assert budget.latency.amount == math.inf
+    assert budget.wer_loss == Limit(1.0, "the default")
+    assert budget.prefer == "balanced"
+
+
+def test_settings_limit_within_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("MEMORY", "300MB"), ("LATENCY", "0.2s"), ("MAX_WER_LOSS", "inf"), ("PREFER", "speed")):
+        monkeypatch.setenv(f"WREN_{name}", value)
+    budget = deployment_budget(Settings(threads=1), DEVICE, gpu_memory=GPU)
+    assert budget.memory == Limit(300_000_000, "WREN_MEMORY")
+    assert budget.cores == Limit(1, "WREN_THREADS")
+    assert budget.latency == Limit(200, "WREN_LATENCY")
+    assert budget.wer_loss == Limit(math.inf, "WREN_MAX_WER_LOSS")
+    assert budget.prefer == "speed"
+
+
+def test_a_setting_makes_no_memory() -> None:
+    limit = memory_limit(Settings(memory=4 * GIB), DEVICE)
+    assert limit.amount == GIB
+    assert limit.reason.startswith("the container's memory limit; WREN_MEMORY allows 4295 MB")
+
+
+def test_unknown_memory_limits_nothing() -> None:
+    unknown = Device("arm64", "cpu", 2, "", 0, "unknown", ())
+    assert memory_limit(Settings(), unknown) == Limit(math.inf, "unknown")
+    assert memory_limit(Settings(memory=GIB), unknown) == Limit(GIB, "WREN_MEMORY")
+
+
+def test_what_is_asked_for_is_taken_and_the_rest_stays() -> None:
+    budget = deployment_budget(Settings(), DEVICE, gpu_memory=GPU)
+    tried = what_if(budget, Asked(memory_bytes=8 * GIB, max_wer_loss=0.0, origin="--memory"))
+    assert tried.memory == Limit(8 * GIB, "--memory")
+    assert tried.wer_loss == Limit(0.0, "--memory")
+    assert (tried.cores, tried.latency, tried.prefer) == (budget.cores, budget.latency, "balanced")
+    assert what_if(budget, Asked()) == budget
