@@ -4,10 +4,16 @@ StoreError
 ├── CatalogError (ValueError)           a catalogue file is not as it should be
 ├── UnknownModel (LookupError)          no catalogue names the model
 ├── NotInStore (LookupError)            the store has no such model or variant
-├── BrokenVariant (RuntimeError)        it is in the store and its manifest cannot be used
+├── NoSuchVersion (LookupError)         the store keeps no such build of the variant
+├── BrokenVariant (RuntimeError)        it is in the store; its manifest cannot be used, or a file is changed or missing
+├── Outdated (RuntimeError)             what was evaluated is not what is in the store
+├── ImportRefused (ValueError)          a file to import is not a sound export
 ├── StoreUnwritable (OSError)           a file of the store cannot be written: disk full, no permission
 ├── PullFailed (RuntimeError)           no source of a model worked
 ├── ConversionError (ValueError)        the files arrived and cannot become a variant
+├── RecipeError (ValueError)            a recipe is not there, or not as it should be
+├── CompressionError (ValueError)       a recipe cannot be carried out on this model
+├── GateClosed (RuntimeError)           a variant lost more than its recipe allows
 └── SourceError (RuntimeError)          one source could not deliver
     ├── SourceMissing (LookupError)     the file, page, package or repository is not there
     ├── DownloadFailed                  the network, the server or the package installer failed
@@ -49,12 +55,42 @@ class NotInStore(StoreError, LookupError):
         super().__init__(f"The store has no {name!r}. In it: {', '.join(present) or 'nothing'}.")
 
 
-class BrokenVariant(StoreError, RuntimeError):
-    """The variant is in the store and its manifest cannot be used."""
+class NoSuchVersion(StoreError, LookupError):
+    """The store keeps no such build of the variant. `version` is None where any earlier one would have done."""
 
-    def __init__(self, name: str, *, file: Path, reason: str) -> None:
-        self.name, self.file, self.reason = name, file, reason
-        super().__init__(f"{name} is damaged: {file}: {reason}. Remove it (wren models rm {name}) and pull it again.")
+    def __init__(self, name: str, version: int | None, kept: tuple[int, ...]) -> None:
+        self.name, self.version, self.kept = name, version, kept
+        wanted = "no build before the present one" if version is None else f"no other build with version {version}"
+        super().__init__(f"The store keeps {wanted} of {name}. Kept: {', '.join(map(str, kept)) or 'none'}.")
+
+
+class BrokenVariant(StoreError, RuntimeError):
+    """The variant is in the store; its manifest cannot be used, or a file is changed or missing.
+
+    `version` is that of an earlier build, if it is one that is damaged.
+    """
+
+    def __init__(self, name: str, *, file: Path, reason: str, version: int | None = None) -> None:
+        self.name, self.file, self.reason, self.version = name, file, reason, version
+        which = name if version is None else f"Version {version} of {name}"
+        advice = f"Remove it (wren models rm {name}) and pull it again" if version is None else "The present one stays"
+        super().__init__(f"{which} is damaged: {file}: {reason}. {advice}.")
+
+
+class Outdated(StoreError, RuntimeError):
+    """What was evaluated is not what is in the store."""
+
+    def __init__(self, name: str, files: tuple[str, ...]) -> None:
+        self.name, self.files = name, files
+        super().__init__(f"{name} changed while it was evaluated ({', '.join(files)}). Evaluate it again.")
+
+
+class ImportRefused(StoreError, ValueError):
+    """A file to import is not a sound export."""
+
+    def __init__(self, archive: Path, reason: str) -> None:
+        self.archive, self.reason = archive, reason
+        super().__init__(f"Cannot import {archive}, the store is as it was: {reason}")
 
 
 class StoreUnwritable(StoreError, OSError):
@@ -71,6 +107,33 @@ class ConversionError(StoreError, ValueError):
     def __init__(self, file: Path, reason: str) -> None:
         self.file, self.reason = file, reason
         super().__init__(f"cannot convert {file.name}: {reason}")
+
+
+class RecipeError(StoreError, ValueError):
+    """A recipe is not there, or not as it should be."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name, self.reason = name, reason
+        super().__init__(f"The recipe {name} cannot be used: {reason}.")
+
+
+class CompressionError(StoreError, ValueError):
+    """A recipe cannot be carried out on this model."""
+
+    def __init__(self, step: str, reason: str) -> None:
+        self.step, self.reason = step, reason
+        super().__init__(f"The step {step} cannot be carried out: {reason}.")
+
+
+class GateClosed(StoreError, RuntimeError):
+    """A variant lost more than its recipe allows. Nothing was registered."""
+
+    def __init__(self, name: str, *, growth: float, allowed: float, wer: float, parent: str, parent_wer: float) -> None:
+        self.name, self.growth, self.allowed, self.missed_by = name, growth, allowed, growth - allowed
+        super().__init__(
+            f"{name} is not registered: its WER is {wer:.2f} %, {growth:.2f} points over {parent} ({parent_wer:.2f} %); "
+            f"its recipe allows {allowed:.2f}, which it misses by {self.missed_by:.2f}."
+        )
 
 
 class SourceError(StoreError, RuntimeError):

@@ -1,11 +1,12 @@
 """The manifest of a variant: what its files are, where it came from, what it needs, what was measured of it."""
 
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 Family = Literal["whisper", "moonshine", "silero-vad"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int4", "mixed"]
@@ -87,7 +88,7 @@ class Evaluation(BaseModel):
     device: str
     threads: int
     versions: dict[str, str]
-    date: datetime
+    date: AwareDatetime
 
 
 class Manifest(BaseModel):
@@ -97,7 +98,7 @@ class Manifest(BaseModel):
         parent: the variant it was made from, None for a base variant.
         recipe: the name of what made it; `recipe_sha256` is the digest of the recipe's text, None for a conversion.
         version: counts the builds of this name in this store, from 1.
-        evaluations: the latest of each set of recordings and device.
+        evaluations: the latest of each set of recordings, device and number of threads.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -129,6 +130,13 @@ class Manifest(BaseModel):
             return kept | {"schema_version": SCHEMA}
         return value
 
+    @model_validator(mode="after")
+    def _each_file_once(self) -> Self:
+        names = {file.name for file in self.files}
+        if len(names) < len(self.files) or FILE_NAME in names:
+            raise ValueError("a file is listed twice, or is the manifest")
+        return self
+
     @property
     def name(self) -> str:
         """`model:variant`, as users write it."""
@@ -137,6 +145,22 @@ class Manifest(BaseModel):
     @property
     def total_bytes(self) -> int:
         return sum(file.bytes for file in self.files)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of each file, by its name."""
+        return {file.name: file.sha256 for file in sorted(self.files, key=lambda file: file.name)}
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of all names and digests: the same for the very same files, and only for them."""
+        lines = "".join(f"{sha256}  {name}\n" for name, sha256 in self.digests.items())
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def evaluated(self, evaluations: Iterable[Evaluation]) -> Self:
+        """With these besides; each takes the place of the one of the same recordings, device and number of threads."""
+        latest = {(one.data_sha256, one.device, one.threads): one for one in (*self.evaluations, *evaluations)}
+        return self.model_copy(update={"evaluations": tuple(latest.values())})
 
 
 def digest(path: Path) -> str:

@@ -71,7 +71,9 @@ def pull(
     with registry.stage(name, waiting=lambda: report(waiting)) as stage:
         if not force and (there := registry.complete(name)):
             return there
-        return _first_that_works(name, model, sources, stage, report, convert or _convert)
+        built, manifests = _first_that_works(name, model, sources, stage, report, convert or _convert)
+        report(Progress("store", name))
+        return registry.publish(stage, built, manifests)
 
 
 def choose(model: Model, *, kind: Kind | None, origin: str | None) -> tuple[Source, ...]:
@@ -121,11 +123,12 @@ def recognise(model: Model, path: Path) -> SourceFormat:
 
 def _first_that_works(
     name: str, model: Model, sources: tuple[Source, ...], stage: Staging, report: Report, convert: Convert
-) -> tuple[Manifest, ...]:
+) -> tuple[Path, tuple[Manifest, ...]]:
+    """The folder with the variants, and their manifests by name."""
     failures: list[tuple[str, StoreError]] = []
     for index, source in enumerate(sources):
         try:
-            return _from(name, model, source, stage, stage.make(f"try-{index}"), report, convert)
+            return _from(name, model, source, stage.make(f"try-{index}"), report, convert)
         except (SourceError, ConversionError) as error:
             log.info("source_failed model=%s source=%s reason=%s", name, source.label, error)
             failures.append((source.label, error))
@@ -135,20 +138,16 @@ def _first_that_works(
 
 
 def _from(
-    name: str, model: Model, source: Source, stage: Staging, folder: Path, report: Report, convert: Convert
-) -> tuple[Manifest, ...]:
+    name: str, model: Model, source: Source, folder: Path, report: Report, convert: Convert
+) -> tuple[Path, tuple[Manifest, ...]]:
     fetched_into, built_into, scratch = (folder / part for part in ("source", "built", "scratch"))
     for part in (fetched_into, built_into, scratch):
         part.mkdir()
     fetched = fetch(source, fetched_into, scratch=scratch, report=report)
     built = convert(source.format, fetched_into, built_into, lambda what: report(Progress("convert", what)))
     _check(built, built_into)
-    report(Progress("store", name))
-    manifests = tuple(
-        describe(_draft(name, model, fetched, variant), built_into / variant.variant) for variant in built
-    )
-    stage.publish(built_into)
-    return tuple(sorted(manifests, key=lambda manifest: manifest.variant))
+    drafts = sorted((_draft(name, model, fetched, variant) for variant in built), key=lambda draft: draft.variant)
+    return built_into, tuple(describe(draft, built_into / draft.variant) for draft in drafts)
 
 
 def _check(built: tuple[Built, ...], folder: Path) -> None:

@@ -57,7 +57,16 @@ class Staging:
     def _keep_others(self, home: Path, built: Path) -> None:
         for entry in home.iterdir():
             if entry.is_dir() and not (built / entry.name).exists():
-                shutil.copytree(entry, built / entry.name, copy_function=_link)
+                shutil.copytree(entry, built / entry.name, copy_function=link)
+
+    def rewrite(self, target: Path, text: str) -> None:
+        """Gives a file of the store, which others may be reading, another content."""
+        part = self.folder / target.name
+        with writing(target):
+            part.write_text(text, encoding="utf-8")
+            flush(part)
+            part.replace(target)
+            flush(target.parent)
 
     def withdraw(self, variants: Sequence[str]) -> None:
         """Takes variants out of the store, and the model's folder with the last."""
@@ -136,8 +145,9 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def _link(source: str, target: str) -> None:
+def link(source: str, target: str) -> None:
+    """The same file once more; a copy where the file system knows no hard links."""
     try:
         os.link(source, target)
-    except OSError:  # a file system without hard links
+    except OSError:
         shutil.copy2(source, target)
