@@ -1,4 +1,4 @@
-"""How far a recording is, on standard error, and only where somebody watches."""
+"""How far the work is, on standard error, and only where somebody watches."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,8 +8,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 
 @contextmanager
-def progress_bar(name: str, *, total_s: float | None) -> Iterator[Callable[[float], None]]:
-    """Gives what to call with the seconds of audio done. Without a total the bar only shows that it moves."""
+def progress_bar(name: str, *, total: float | None) -> Iterator[Callable[[float], None]]:
+    """Gives what to call with how much is done, of `total`. Without a total the bar only shows that it moves."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -19,5 +19,5 @@ def progress_bar(name: str, *, total_s: float | None) -> Iterator[Callable[[floa
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(name, total=total_s)
-        yield lambda done_s: progress.update(task, completed=done_s)
+        task = progress.add_task(name, total=total)
+        yield lambda done: progress.update(task, completed=done)

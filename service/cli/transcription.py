@@ -47,7 +47,7 @@ class Transcription:
 
     async def _transcript(self, job: Job) -> Transcript:
         request, total_s = await asyncio.to_thread(self._request, job)
-        with progress_bar(job.name, total_s=total_s) as advance:
+        with progress_bar(job.name, total=total_s) as advance:
             transcript = await _heard(self._engine, request, advance)
         for warning in transcript.warnings:
             complain(f"{job.name}: {warning}")

@@ -1,0 +1,72 @@
+"""A folder of recordings in, utterances with their references out. Its layout is recognised by itself."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+
+from model_store.evaluate.errors import DataError
+from model_store.evaluate.layouts import Layout, Utterance, common_voice, librispeech, manifests
+from model_store.evaluate.scoring import normal
+
+_LAYOUTS = (manifests, common_voice, librispeech)
+
+_KNOWN = (
+    "a manifest.jsonl, folders with one each, the .trans.txt of LibriSpeech, or the .tsv and clips/ of Common Voice"
+)
+
+
+def read(
+    data: Path, *, sets: Sequence[str] = (), languages: Sequence[str] = (), limit: int | None = None
+) -> tuple[Utterance, ...]:
+    """The utterances of a folder, set by set; those without a reference are left out.
+
+    Args:
+        data: the folder.
+        sets: names of those to read, in this order; the layout's own choice if none is named.
+        languages: codes of those to keep; all if none is named.
+        limit: so many of each set.
+
+    Raises:
+        DataError: it is no folder of recordings, a line is broken, a recording missing, or nothing is left.
+    """
+    layout = _layout(data)
+    found: list[Utterance] = []
+    for name in sets or layout.default:
+        if name not in layout.sets:
+            raise DataError(data, f"it has no set {name!r}; in it: {', '.join(layout.sets)}")
+        kept = (u for u in layout.sets[name]() if _told(u) and (not languages or u.lang in languages))
+        found += islice(kept, limit)
+    if not found:
+        wanted = f" in {', '.join(languages)}" if languages else ""
+        raise DataError(data, f"no recording with a reference{wanted} is in {', '.join(sets or layout.default)}")
+    return tuple(found)
+
+
+def digest(utterances: Iterable[Utterance]) -> str:
+    """The SHA-256 of names and references: the same digest, the same test."""
+    summed = hashlib.sha256()
+    for utterance in utterances:
+        summed.update(f"{utterance.name}\t{utterance.text}\n".encode())
+    return summed.hexdigest()
+
+
+def title(utterances: Iterable[Utterance]) -> str:
+    """The names of the sets, joined by "+"."""
+    return "+".join(dict.fromkeys(utterance.set_name for utterance in utterances))
+
+
+def _layout(data: Path) -> Layout:
+    if not data.is_dir():
+        raise DataError(data, "there is no such folder" if not data.exists() else "it is not a folder")
+    # Absolute, so that `.` has a name as well; links stay as they are.
+    folder = Path(os.path.abspath(data))  # noqa: PTH100 - as said
+    found = next((layout for read_ in _LAYOUTS if (layout := read_(folder))), None)
+    if found is None:
+        raise DataError(data, f"no recordings are known of; it should hold {_KNOWN}")
+    return found
+
+
+def _told(utterance: Utterance) -> bool:
+    return bool(normal(utterance.text, utterance.lang))
