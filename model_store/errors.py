@@ -131,8 +131,8 @@ class GateClosed(StoreError, RuntimeError):
     def __init__(self, name: str, *, growth: float, allowed: float, wer: float, parent: str, parent_wer: float) -> None:
         self.name, self.growth, self.allowed, self.missed_by = name, growth, allowed, growth - allowed
         super().__init__(
-            f"{name} is not registered: its WER is {wer:.2f} %, {growth:.2f} points over {parent} ({parent_wer:.2f} %); "
-            f"its recipe allows {allowed:.2f}, which it misses by {self.missed_by:.2f}."
+            f"{name} is not registered: its WER is {wer:.2f} %, {growth:.2f} points over that of {parent}, "
+            f"{parent_wer:.2f} %; its recipe allows {allowed:.2f}, which it misses by {self.missed_by:.2f}."
         )
 
 

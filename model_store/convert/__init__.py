@@ -22,6 +22,7 @@ class Built:
     runtime: Runtime
     parent: str | None
     recipe: str
+    recipe_sha256: str | None = None
 
 
 Report = Callable[[str], None]

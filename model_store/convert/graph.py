@@ -1,6 +1,7 @@
 """Operations in; an ONNX model out. A thin layer over `onnx.helper`: values are names, weights are arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 FLOAT = TensorProto.FLOAT
+FLOAT16 = TensorProto.FLOAT16
 INT64 = TensorProto.INT64
 INT32 = TensorProto.INT32
 
@@ -20,11 +22,28 @@ _OPSET = 21
 _IR_VERSION = 10  # what onnxruntime 1.18 and newer read
 
 
-class Graph:
-    """A graph under construction. Every method that adds an operation returns the name of its result."""
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a tensor lies in a file beside the graph."""
 
-    def __init__(self, name: str) -> None:
+    file: str
+    offset: int
+    bytes: int
+    kind: int
+    shape: tuple[int, ...]
+
+
+class Graph:
+    """A graph under construction. Every method that adds an operation returns the name of its result.
+
+    Args:
+        name: of the graph.
+        stored: tensors that lie in a file beside it, by name: they are referred to, where others are written out.
+    """
+
+    def __init__(self, name: str, stored: Mapping[str, Stored] | None = None) -> None:
         self.name = name
+        self.stored = stored or {}
         self._nodes: list[onnx.NodeProto] = []
         self._weights: list[onnx.TensorProto] = []
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -45,6 +64,23 @@ class Graph:
         name = self._fresh(hint)
         self._weights.append(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name))
         return name
+
+    def half(self, array: Floats, hint: str = "half") -> str:
+        """A constant that is kept in 16 bits; onnxruntime widens it once, when it loads the graph."""
+        return self.op("Cast", self.constant(array.astype(np.float16), hint), to=FLOAT)
+
+    def tensor(self, name: str) -> str:
+        """A stored tensor in float32, whatever it is stored in."""
+        place = self.stored[name]
+        if all(weight.name != name for weight in self._weights):
+            proto = onnx.TensorProto(
+                name=name, data_type=place.kind, dims=place.shape, data_location=TensorProto.EXTERNAL
+            )
+            where = {"location": place.file, "offset": str(place.offset), "length": str(place.bytes)}
+            for key, value in where.items():
+                proto.external_data.add(key=key, value=value)
+            self._weights.append(proto)
+        return name if place.kind == FLOAT else self.op("Cast", name, to=FLOAT)
 
     def number(self, value: float) -> str:
         return self.constant(np.array(value, np.float32))

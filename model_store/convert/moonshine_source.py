@@ -45,6 +45,25 @@ class MoonshineSource:
     tokenizer: Path
 
     @property
+    def facts(self) -> dict[str, str]:
+        """What the weights' shapes do not tell; `restored` takes it."""
+        return {
+            "encoder_heads": str(self.encoder_heads),
+            "decoder_heads": str(self.decoder_heads),
+            "rotary_size": str(self.rotary.size),
+            "rotary_theta": repr(self.rotary.theta),
+        }
+
+    @classmethod
+    def restored(
+        cls, weights: Mapping[str, Floats], config: MoonshineConfig, tokenizer: Path, facts: Mapping[str, str]
+    ) -> "MoonshineSource":
+        """The source of which `facts` were kept."""
+        rotary = Rotary(int(facts["rotary_size"]), float(facts["rotary_theta"]))
+        heads = int(facts["encoder_heads"]), int(facts["decoder_heads"])
+        return cls(weights, *heads, rotary, config, tokenizer)
+
+    @property
     def width(self) -> int:
         return len(self.weights["decoder.norm.weight"])
 

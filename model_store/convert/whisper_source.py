@@ -18,7 +18,7 @@ from model_store.convert.graph import Floats
 from model_store.errors import ConversionError
 
 _FIRST_LANGUAGE = "en"
-_HEAD_SIZE = 64  # of every Whisper size (Radford et al., 2022, table 1)
+HEAD_SIZE = 64  # of every Whisper size (Radford et al., 2022, table 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +35,7 @@ class WhisperSource:
 
     @property
     def heads(self) -> int:
-        return self.width // _HEAD_SIZE
+        return self.width // HEAD_SIZE
 
     @property
     def encoder_layers(self) -> int:
@@ -152,11 +152,13 @@ def _source(path: Path, weights: dict[str, Floats], tokenizer: Path, settings: _
     missing = next((name for name in _required(weights) if name not in weights), None)
     if missing is not None:
         raise ConversionError(path, f"it is no Whisper model: {missing} is missing")
+    # No more than these: sources differ in what else they carry, such as a key's bias of zeros.
+    weights = {name: weights[name] for name in _required(weights)}
     tokens = _special_tokens(tokenizer)
     vocabulary = len(weights["decoder.embed_tokens.weight"])
     multilingual = vocabulary >= tokens["<|notimestamps|>"] + 1502 and tokens["<|endoftext|>"] != _ENGLISH_END
     languages = _languages(tokens) if multilingual else (_FIRST_LANGUAGE,)
-    layers, heads = _layers(weights, "decoder"), weights["decoder.embed_tokens.weight"].shape[1] // _HEAD_SIZE
+    layers, heads = _layers(weights, "decoder"), weights["decoder.embed_tokens.weight"].shape[1] // HEAD_SIZE
     # Without a list: every head of the upper half of the layers (whisper, `model.py`, `alignment_heads`).
     upper = tuple((layer, head) for layer in range(layers // 2, layers) for head in range(heads))
     config = WhisperConfig(

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from model_store.convert import Built, Report, SourceFormat
+from model_store.convert.model import Model
 from model_store.convert.variants import write_variants
-from model_store.convert.whisper import decoder_graph, encoder_graph
 from model_store.convert.whisper_source import read_ctranslate2, read_huggingface
 
 
@@ -12,4 +12,4 @@ def build(source_format: SourceFormat, source: Path, target: Path, *, report: Re
     """See `model_store.convert.convert`."""
     read = read_ctranslate2 if source_format == "whisper-ctranslate2" else read_huggingface
     report("reading the weights")
-    return write_variants(read(source), encoder_graph, decoder_graph, target, imported="import", report=report)
+    return write_variants(Model.of_whisper(read(source)), target, imported="import", report=report)

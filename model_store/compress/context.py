@@ -1,0 +1,36 @@
+"""What steps may ask for beside their settings: recordings to look at, randomness, and someone to tell."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from model_store.compress.draft import Draft
+from model_store.convert.formats import Inputs
+from model_store.convert.parameters import Form
+
+
+class Recordings(Protocol):
+    """What is known of a model by recordings: the seam behind which `model_store.compress.calibration` runs it."""
+
+    def inputs(self, draft: Draft) -> dict[str, Inputs]:
+        """What each matrix is multiplied with, by its name."""
+        ...
+
+    def divergence(self, draft: Draft, forms: Sequence[Form]) -> list[float]:
+        """How far the model's next tokens in each of the forms are from those in float32, in nats a token."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """`recordings` is None where none were given."""
+
+    recordings: Recordings | None = None
+    seed: int = 0
+    report: Callable[[str], None] = field(default=lambda _: None)
+
+    @property
+    def random(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)

@@ -1,0 +1,42 @@
+"""A model between the steps of a recipe: its weights, and the forms in which they are going to be written."""
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from model_store.convert.formats import Format, Place
+from model_store.convert.model import Model
+from model_store.convert.parameters import Form
+
+_LINEAR = ("_proj.weight", "fc1.weight", "fc2.weight")
+_EMBEDDING = "embed_tokens.weight"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draft:
+    """What a step is given and gives back. Steps change weights or forms, never both in place."""
+
+    model: Model
+    form: Form = field(default_factory=Form)
+
+    def formed(self, names: Sequence[str], form: Format) -> "Draft":
+        """With these tensors in another form."""
+        formats = {**self.form.formats, **dict.fromkeys(names, form)}
+        return replace(self, form=replace(self.form, formats=formats))
+
+
+def place(name: str) -> Place | None:
+    """What a tensor is used for; None for vectors (biases, norms), which are always in float32."""
+    if name.endswith(_LINEAR):
+        return "linear"
+    if name.endswith(_EMBEDDING):
+        return "embedding"
+    return "other" if ".conv" in name or name.endswith("embed_positions.weight") else None
+
+
+def matrices(model: Model, patterns: Sequence[str], places: frozenset[Place]) -> Iterator[str]:
+    """The names of tensors that match one of the patterns (`*`, `?`, `[kv]`) and are used in one of these places."""
+    for name, weight in model.weights.items():
+        used = place(name) if weight.ndim > 1 else None
+        if used in places and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+            yield name
