@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import options, peer, report
-from benchmarks.local import Wren, variant
+from benchmarks.local import variant
 from benchmarks.peer import COMPUTE, Peer
 from benchmarks.speech import LONG, Scored, Utterance, groups, score, wer
+from model_store.evaluate.serving import Serving
 
 Results = dict[str, list[Scored]]
 """By the system's name, in the order of the utterances."""
@@ -30,7 +31,7 @@ def collect(name: str, utterances: list[Utterance], hear: Callable[[Utterance], 
 
 def ours(asked: argparse.Namespace, utterances: list[Utterance]) -> Results:
     results: Results = {}
-    with Wren(asked.store, asked.models[0], threads=asked.threads) as wren:
+    with Serving(asked.store, asked.models[0], threads=asked.threads) as wren:
         for manifest in (variant(asked.store, name) for name in asked.models):
             known = [u for u in utterances if u.lang in manifest.languages]
 
@@ -97,7 +98,7 @@ def keep(results: Results, folder: Path) -> None:
         with (folder / f"{name.replace(' ', '_').replace(':', '-')}.jsonl").open("w") as lines:
             for one in scored:
                 u = one.utterance
-                row = {"set": u.set_name, "audio": u.path.name, "lang": u.lang, "errors": one.errors}
+                row = {"set": u.set_name, "audio": u.audio, "lang": u.lang, "errors": one.errors}
                 row |= {"words": one.words, "reference": u.text, "hypothesis": one.hypothesis}
                 lines.write(json.dumps(row, ensure_ascii=False) + "\n")
 

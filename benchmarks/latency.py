@@ -16,9 +16,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from benchmarks import options, peer, report
-from benchmarks.local import Wren, variant
+from benchmarks.local import variant
 from benchmarks.peer import COMPUTE, Peer
 from benchmarks.speech import LONG, Utterance
+from model_store.evaluate.serving import Serving
 
 SHORT_S = 12
 """Files under this are short: most of what is dictated."""
@@ -41,7 +42,7 @@ class Systems:
     stages: dict[str, list[dict[str, float]]] = field(default_factory=lambda: defaultdict(list))
     versions: dict[str, str] = field(default_factory=dict)
 
-    def add_ours(self, wren: Wren, name: str) -> None:
+    def add_ours(self, wren: Serving, name: str) -> None:
         def seconds(u: Utterance) -> float:
             timed = wren.transcribe(u.path.read_bytes(), name, language=u.lang)
             if u.duration_s < SHORT_S:
@@ -62,7 +63,7 @@ class Systems:
 def opened(asked: argparse.Namespace, stack: ExitStack) -> Systems:
     systems = Systems()
     manifests = [variant(asked.store, name) for name in asked.models]
-    wren = stack.enter_context(Wren(asked.store, asked.models[0], threads=asked.threads))
+    wren = stack.enter_context(Serving(asked.store, asked.models[0], threads=asked.threads))
     for manifest in manifests:
         systems.add_ours(wren, manifest.name)
     if asked.peer_python:

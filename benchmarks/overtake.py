@@ -66,7 +66,7 @@ def joined(recordings: Sequence[Utterance], duration_s: float, folder: Path) -> 
     path = folder / "file.flac"
     samples = np.concatenate([waveform(u) for u in chosen])
     soundfile.write(path, samples, SAMPLE_RATE)
-    return Utterance("joined", path, " ".join(u.text for u in chosen), "en", len(samples) / SAMPLE_RATE)
+    return Utterance("joined", path.name, path, " ".join(u.text for u in chosen), "en", len(samples) / SAMPLE_RATE)
 
 
 def beginnings(recordings: Sequence[Utterance], clip_s: float, folder: Path) -> list[Utterance]:
@@ -78,7 +78,7 @@ def beginnings(recordings: Sequence[Utterance], clip_s: float, folder: Path) -> 
 def _beginning(u: Utterance, clip_s: float, path: Path) -> Utterance:
     samples = waveform(u)[: int(clip_s * SAMPLE_RATE)]
     soundfile.write(path, samples, SAMPLE_RATE)
-    return Utterance("clips", path, u.text, u.lang, len(samples) / SAMPLE_RATE)
+    return Utterance("clips", path.name, path, u.text, u.lang, len(samples) / SAMPLE_RATE)
 
 
 async def measured(server: Server, file: Utterance, clips: Sequence[Utterance], *, alone_s: float) -> Overtaken:

@@ -1,21 +1,22 @@
-"""Recordings with their references in, word errors out.
+"""Recordings with their references, as `wren evaluate` reads and scores them, and the groups that get a row.
 
-A set is a folder with recordings and a `manifest.jsonl`, one JSON object a line: audio, text, lang, duration_s, and for
-long recordings the name of a file of segments. English is compared after Whisper's English normaliser, other languages
-after its basic one, as the papers do.
+Without a folder of data those of pytest-audioeval. A long recording has its sentences beside it, in a JSON file.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-import jiwer
 import soundfile
-from whisper_normalizer.basic import BasicTextNormalizer
-from whisper_normalizer.english import EnglishTextNormalizer
+
+from model_store.evaluate import datasets
+from model_store.evaluate.layouts import Utterance
+from model_store.evaluate.scoring import Scored, score, wer
+
+__all__ = ["LONG", "PACKAGED", "POOLED", "Scored", "Utterance", "groups", "load", "score", "sentences", "wer"]
 
 POOLED = ("libri_eval", "libri_trainclean5", "ljspeech", "asterisk_en", "misc_read")
 """Read English: the sets that are judged together."""
@@ -25,22 +26,6 @@ LONG = "longform"
 
 PACKAGED = "audioeval"
 """The set that pytest-audioeval carries."""
-
-_ENGLISH, _BASIC = EnglishTextNormalizer(), BasicTextNormalizer(remove_diacritics=True)
-
-
-@dataclass(frozen=True)
-class Utterance:
-    set_name: str
-    path: Path
-    text: str
-    lang: str
-    duration_s: float
-    segments: Path | None = None
-
-    @property
-    def name(self) -> str:
-        return f"{self.set_name}/{self.path.name}"
 
 
 @dataclass(frozen=True)
@@ -52,55 +37,26 @@ class Sentence:
     text: str
 
 
-@dataclass(frozen=True)
-class Scored:
-    """One transcript against its reference, in normalised words."""
-
-    utterance: Utterance
-    hypothesis: str
-    errors: int
-    words: int
-
-
 def load(data: Path | None, sets: Sequence[str], *, languages: Sequence[str] = ()) -> list[Utterance]:
     """Utterances of the sets in order, those without a reference left out; every language if none is named."""
-    found = [u for name in sets for u in (_manifest(data / name) if data else _packaged())]
-    return [u for u in found if normal(u.text, u.lang) and (not languages or u.lang in languages)]
+    if data:
+        return list(datasets.read(data, sets=sets, languages=languages))
+    return [u for u in _packaged() if not languages or u.lang in languages]
 
 
-def _manifest(folder: Path) -> Iterator[Utterance]:
-    for line in (folder / "manifest.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        segments = folder / row["segments"] if "segments" in row else None
-        yield Utterance(folder.name, folder / row["audio"], row["text"], row["lang"], row["duration_s"], segments)
-
-
-def _packaged() -> Iterator[Utterance]:
-    for path in sorted(Path(str(files("pytest_audioeval") / "samples/audio")).rglob("*.wav")):
+def _packaged() -> Iterable[Utterance]:
+    folder = Path(str(files("pytest_audioeval") / "samples/audio"))
+    for path in sorted(folder.rglob("*.wav")):
         text = path.with_suffix(".txt").read_text().strip()
-        yield Utterance(PACKAGED, path, text, path.parent.name, soundfile.info(path).duration)
+        audio = path.relative_to(folder).as_posix()
+        yield Utterance(PACKAGED, audio, path, text, path.parent.name, soundfile.info(path).duration)
 
 
 def sentences(utterance: Utterance) -> list[Sentence]:
-    if utterance.segments is None:
+    segments = utterance.path.with_suffix(".segments.json")
+    if not segments.exists():
         return []
-    return [Sentence(row["start"], row["end"], row["text"]) for row in json.loads(utterance.segments.read_text())]
-
-
-def normal(text: str, lang: str) -> str:
-    return str((_ENGLISH if lang == "en" else _BASIC)(text)).strip()
-
-
-def score(utterance: Utterance, hypothesis: str) -> Scored:
-    found = jiwer.process_words(normal(utterance.text, utterance.lang), normal(hypothesis, utterance.lang))
-    errors = found.substitutions + found.deletions + found.insertions
-    return Scored(utterance, hypothesis, errors, found.hits + found.substitutions + found.deletions)
-
-
-def wer(scored: Iterable[Scored]) -> float:
-    """Of all words together, in percent."""
-    kept = list(scored)
-    return 100 * sum(one.errors for one in kept) / sum(one.words for one in kept)
+    return [Sentence(row["start"], row["end"], row["text"]) for row in json.loads(segments.read_text())]
 
 
 def groups(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:

@@ -18,12 +18,13 @@ import numpy as np
 
 from benchmarks import options, peer, report
 from benchmarks.latency import quantile
-from benchmarks.local import Wren, variant
+from benchmarks.local import variant
 from benchmarks.peer import COMPUTE, Peer
 from benchmarks.pipeline import waveform
 from benchmarks.shifts import Shift, any_points, inserted, pause_points, shift, wav
 from benchmarks.speech import LONG, Utterance, sentences
 from benchmarks.timing import Timed, matches, onset_s, timed
+from model_store.evaluate.serving import Serving
 from service.audio.types import SAMPLE_RATE, Samples
 
 SILENCES_S = (1.0, 2.5, 5.0, 1.2345)
@@ -88,7 +89,7 @@ def show_starts(found: dict[str, Starts]) -> dict[str, dict[str, float]]:
     return figures
 
 
-def shifts(wren: Wren, model: str, utterances: Sequence[Utterance], points: int) -> Iterator[tuple[str, Shift]]:
+def shifts(wren: Serving, model: str, utterances: Sequence[Utterance], points: int) -> Iterator[tuple[str, Shift]]:
     """("pause" or "anywhere", what it did), for each length of silence; more points in what is longer."""
     random = np.random.default_rng(0)
 
@@ -106,7 +107,7 @@ def shifts(wren: Wren, model: str, utterances: Sequence[Utterance], points: int)
                     yield kind, shift(u.name, before, after, at_s=at / SAMPLE_RATE, silence_s=silence_s)
 
 
-def words_of(wren: Wren, audio: bytes, model: str) -> Sequence[Timed]:
+def words_of(wren: Serving, audio: bytes, model: str) -> Sequence[Timed]:
     transcript = wren.transcribe(audio, model, language="en", words=True).served.transcript
     words = (word for segment in transcript.segments for word in segment.words)
     return timed((word.text, word.start_s, word.end_s) for word in words)
@@ -143,7 +144,7 @@ def show_shifts(found: Sequence[tuple[str, Shift]]) -> dict[str, dict[str, float
     return figures
 
 
-def all_starts(asked: argparse.Namespace, wren: Wren, model: str, long: Sequence[Utterance]) -> dict[str, Starts]:
+def all_starts(asked: argparse.Namespace, wren: Serving, model: str, long: Sequence[Utterance]) -> dict[str, Starts]:
     found = {model: starts(long, lambda u: words_of(wren, u.path.read_bytes(), model))}
     if asked.peer_python:
         manifest = variant(asked.store, model)
@@ -166,10 +167,10 @@ def main() -> None:
     peer.add_option(parser)
     asked = parser.parse_args()
     utterances = [u for u in options.utterances(asked) if u.lang == "en"]
-    long = [u for u in utterances if u.segments]
+    long = [u for u in utterances if sentences(u)]
     model = variant(asked.store, asked.model).name
     found: dict[str, object] = {}
-    with Wren(asked.store, model, threads=asked.threads) as wren:
+    with Serving(asked.store, model, threads=asked.threads) as wren:
         if long:
             found["starts_ms"] = show_starts(all_starts(asked, wren, model, long))
         found["shifts"] = show_shifts(list(shifts(wren, model, utterances, asked.points)))
