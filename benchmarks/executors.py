@@ -2,7 +2,7 @@
 
 python -m benchmarks.executors [--models M … --threads N --seconds S]
 
-Windows of 6 s with 24 tokens, as `service.engine.profile` measures them at the first start: nothing but the backend, so
+Windows of 6 s with 24 tokens, as `service.engine.timing` measures them at the first start: nothing but the backend, so
 that what HTTP and audio cost stays out. Layouts take turns, so that noise hits all alike.
 """
 
@@ -15,7 +15,7 @@ from model_store.manifest import Manifest
 from model_store.registry import Registry
 from service.backends.onnx import OnnxBackend
 from service.engine.forming import Layout, layouts
-from service.engine.profile import STEPS, measure, throughput
+from service.engine.timing import STEPS, measure, throughput
 from service.recognition import families
 from service.recognition.recognizer import Recognizer
 

@@ -3,17 +3,21 @@
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from model_store.manifest import Manifest
 from model_store.registry import Registry
 from service.backends.base import Backend
-from service.backends.onnx import OnnxBackend
+from service.backends.onnx import Encoder, OnnxBackend
 from service.engine.device import Device
+from service.engine.fingerprint import Conditions
 from service.engine.forming import Layout, best_layout, layouts
 from service.engine.heap import give_back
 from service.engine.lanes import BUCKETS
-from service.engine.profile import Hosted, Profile, measure, throughput
+from service.engine.profile import Hosted, Profile
 from service.engine.profiles import Profiles
+from service.engine.timing import measure, throughput
 from service.errors import ModelUnavailable
 from service.recognition import families
 from service.recognition.recognizer import Recognizer
@@ -44,23 +48,23 @@ class Loader:
         self._registry, self._device, self._threads = registry, device, threads
         self._candidates = _candidates(threads, executors)
         self._profiles = Profiles(registry.root, device)
-        self._conditions = f"{threads} threads, {executors or 'any'} executors, {device.memory_bytes >> 28} x 256 MiB"
+        self._conditions = Conditions.of(device, threads=threads, executors=executors)
         self.layout = self._candidates[0]
 
     def settle(self, manifest: Manifest) -> Hosted:
-        """Load the variant that mostly serves, and take the layout that computes most of it, measured the first time.
+        """Load the variant that mostly serves, with the layout that computes most of it.
 
         Raises:
             ModelUnavailable: a file is missing or damaged, or this runtime cannot run it.
         """
-        kept = self._profiles.find(manifest, conditions=self._conditions)
-        if kept is not None:
-            profile, self.layout, reason = kept
-            hosted = Hosted(manifest, self._recognizer(manifest, self.layout), profile)
+        profile = self._profiles.find(manifest, self._conditions)
+        if profile is None:
+            hosted = self.measure(manifest)
+            self._profiles.keep(manifest, hosted.profile, self._conditions)
         else:
-            hosted, reason = self._best(manifest)
-            self._profiles.keep(manifest, hosted.profile, self.layout, reason, conditions=self._conditions)
-        _log.info("executors: %s", reason)
+            self.layout = profile.layout
+            hosted = self._hosted(manifest, profile)
+        _log.info("executors: %s", hosted.profile.layout_reason)
         return hosted
 
     def load(self, manifest: Manifest) -> Hosted:
@@ -69,13 +73,14 @@ class Loader:
         Raises:
             ModelUnavailable: as above.
         """
-        recognizer = self._recognizer(manifest, self.layout)
-        conditions = f"{self._conditions}, {self.layout}"
-        kept = self._profiles.find(manifest, conditions=conditions)
-        profile = kept[0] if kept else self._measured(recognizer, self.layout)
-        if not kept:
-            self._profiles.keep(manifest, profile, self.layout, "as the default", conditions=conditions)
-        return Hosted(manifest, recognizer, profile)
+        here = self._conditions.with_executors(self.layout.executors)
+        known = (self._profiles.find(manifest, conditions) for conditions in (self._conditions, here))
+        profile = next((profile for profile in known if profile is not None), None)
+        if profile is not None:
+            return self._hosted(manifest, profile)
+        hosted = self._trial(manifest, self.layout)
+        self._profiles.keep(manifest, hosted.profile, here)
+        return hosted
 
     def renew(self, lost: Hosted) -> Hosted:
         """Load a variant once more, which costs what it did: to measure it in the midst of work would mislead.
@@ -83,34 +88,47 @@ class Loader:
         Raises:
             ModelUnavailable: as above.
         """
-        return Hosted(lost.manifest, self._recognizer(lost.manifest, self.layout), lost.profile)
+        return self._hosted(lost.manifest, lost.profile)
 
-    def _best(self, manifest: Manifest) -> tuple[Hosted, str]:
-        """Try the candidates one after another, so that there is one copy of the weights at a time."""
+    def measure(self, manifest: Manifest) -> Hosted:
+        """Try the layouts one after another, so that there is one copy of the weights at a time, and take the best.
+
+        Raises:
+            ModelUnavailable: as above.
+        """
         profiles: dict[Layout, Profile] = {}
         speeds: dict[Layout, float] = {}
         for layout in self._candidates:
-            recognizer = self._recognizer(manifest, layout)
-            profiles[layout] = self._measured(recognizer, layout)
+            hosted = self._trial(manifest, layout)
+            profiles[layout] = hosted.profile
             if len(self._candidates) == 1:
-                return Hosted(manifest, recognizer, profiles[layout]), "the only way to share out the threads"
-            speeds[layout] = throughput(recognizer, profiles[layout], layout, seconds=TRIAL_S)
-            del recognizer
+                self.layout = layout
+                return hosted
+            speeds[layout] = throughput(hosted.recognizer, hosted.profile, layout, seconds=TRIAL_S)
+            del hosted
             give_back()
         self.layout, reason = best_layout(speeds)
-        hosted = Hosted(manifest, self._recognizer(manifest, self.layout), profiles[self.layout])
-        return hosted, f"{reason}, in windows a second"
+        profile = replace(profiles[self.layout], layout_reason=f"{reason}, in windows a second")
+        return self._hosted(manifest, profile)
 
-    def _measured(self, recognizer: Recognizer, layout: Layout) -> Profile:
+    def _trial(self, manifest: Manifest, layout: Layout) -> Hosted:
+        """The variant under a layout that may not be the best, measured."""
+        recognizer, load_ms = self._recognizer(manifest, layout)
         row_bytes = recognizer.backend.row_bytes(BUCKETS[0])
         profile = measure(recognizer, most_rows=most_rows(self._device.memory_bytes, row_bytes, layout.executors))
         give_back()
-        return profile
+        return Hosted(manifest, recognizer, replace(profile, layout=layout), load_ms)
 
-    def _recognizer(self, manifest: Manifest, layout: Layout) -> Recognizer:
+    def _hosted(self, manifest: Manifest, profile: Profile) -> Hosted:
+        recognizer, load_ms = self._recognizer(manifest, self.layout)
+        return Hosted(manifest, recognizer, profile, load_ms)
+
+    def _recognizer(self, manifest: Manifest, layout: Layout) -> tuple[Recognizer, float]:
+        """With the milliseconds that it took."""
         folder = self._registry.path(manifest)
         started = time.perf_counter()
         try:
+            self._registry.checked(manifest)
             recognizer = Recognizer(self._backend(manifest, layout), families.load(folder))
             recognizer.warmup()
         except ModelUnavailable:
@@ -119,15 +137,28 @@ class Loader:
             # onnxruntime's errors have no common class below Exception; whatever it is, the server goes on.
             reason = (str(error) or repr(error)).splitlines()[0].replace(f"{folder}/", "")
             raise ModelUnavailable(manifest.name, reason) from error
-        _log.info("loaded %s in %.0f ms", manifest.name, 1e3 * (time.perf_counter() - started))
-        return recognizer
+        load_ms = 1e3 * (time.perf_counter() - started)
+        _log.info("loaded %s in %.0f ms", manifest.name, load_ms)
+        return recognizer, load_ms
 
     def _backend(self, manifest: Manifest, layout: Layout) -> Backend:
-        if manifest.runtime != "onnxruntime":
-            raise ModelUnavailable(manifest.name, f"its runtime {manifest.runtime} is not supported here")
         # A lone request uses cores that other executors leave idle.
         encoder_threads = min(self._threads, 2 * layout.threads)
-        return OnnxBackend(self._registry.path(manifest), threads=layout.threads, encoder_threads=encoder_threads)
+        folder, encoder = self._registry.path(manifest), None
+        if manifest.runtime == "openvino":
+            encoder = _openvino(manifest, folder, threads=encoder_threads, streams=self._threads // encoder_threads)
+        elif manifest.runtime != "onnxruntime":
+            raise ModelUnavailable(manifest.name, f"its runtime {manifest.runtime} is not supported here")
+        return OnnxBackend(folder, threads=layout.threads, encoder_threads=encoder_threads, encoder=encoder)
+
+
+def _openvino(manifest: Manifest, folder: Path, *, threads: int, streams: int) -> Encoder:
+    try:
+        from service.backends.openvino import OpenVinoEncoder  # noqa: PLC0415 - an extra that may not be there
+    except ModuleNotFoundError as error:
+        raise ModelUnavailable(manifest.name, 'it needs OpenVINO: pip install "wren-asr[openvino]"') from error
+    exact = manifest.precision == "fp32"
+    return OpenVinoEncoder(folder / "encoder.onnx", threads=threads, streams=streams, exact=exact)
 
 
 def _candidates(threads: int, executors: int | None) -> Sequence[Layout]:

@@ -1,28 +1,45 @@
-"""What a variant costs on this machine, measured when it is loaded: how many rows a decode batch should have."""
+"""What a variant costs on this machine: figures for the scheduler, which batches by them, and for the plan."""
 
-import statistics
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-
-import numpy as np
 
 from model_store.manifest import Manifest
-from service.audio.types import SAMPLE_RATE
-from service.backends.base import EncoderBatch, Memory
-from service.engine.forming import EncodeCosts, Layout, Point, rows_worth
-from service.recognition.computation import Encode, encode
+from service.engine.forming import EncodeCosts, Layout, Point
+from service.engine.plan import Costs
 from service.recognition.recognizer import Recognizer
-from service.recognition.types import Options
 
-WINDOW_S = 6.0
-STEPS = 24
-"""A window as clients send them: seconds of speech, and tokens that it has."""
+UNDIVIDED = Layout(1, 1)
 
-REPEATS = 3
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """What is timed beyond what the scheduler needs.
+
+    Attributes:
+        steps: of decoder steps: rows, memory positions of each, milliseconds.
+        load_ms: from the manifest to warmed up.
+        row_bytes: the caches of a row, in the batches that windows mostly join.
+        speed: seconds of audio a second with all executors busy.
+    """
+
+    steps: tuple[Point, ...]
+    load_ms: float
+    row_bytes: int
+    speed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a process was seen to need that serves this variant alone, one request at a time.
+
+    Attributes:
+        idle_bytes: resident when it is warm.
+        peak_bytes: the most that ever was, a window of 30 s included.
+        latency_ms: of an utterance of `plan.UTTERANCE_S`, from its bytes to its text.
+    """
+
+    idle_bytes: int
+    peak_bytes: int
+    latency_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,109 +50,41 @@ class Profile:
         encode: of encoder batches.
         rows: of a decode batch, with the reason.
         speed: seconds of audio a second that one executor can do with that many rows.
+        layout: the executors that compute most, with the reason.
+        timings, service: None where a server had to measure the rest by itself, since nobody profiled the variant.
     """
 
     encode: EncodeCosts
     rows: int
     reason: str
     speed: float
+    layout: Layout = UNDIVIDED
+    layout_reason: str = "not compared with others"
+    timings: Timings | None = None
+    service: Service | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Hosted:
-    """A variant in memory with what it costs here."""
+    """A variant in memory with what it costs here; `load_ms` is what it took to load it."""
 
     manifest: Manifest
     recognizer: Recognizer
     profile: Profile
+    load_ms: float = 0.0
 
 
-def measure(recognizer: Recognizer, *, most_rows: int) -> Profile:
-    """Time encoder batches and decoder steps, some tenths of a second in all."""
-    memory, points = _encodings(recognizer)
-    sizes = [rows for rows in (1, 2, 4, 8, 16, 32, 64) if rows <= most_rows]
-    step_ms = {rows: _step_ms(recognizer, memory, rows) for rows in sizes}
-    encode_ms = points[0].ms
-    rows, reason = rows_worth(step_ms, encode_ms, steps=STEPS, most=most_rows)
-    window_ms = encode_ms + STEPS * step_ms[rows] / rows
-    return Profile(EncodeCosts(points), rows, reason, 1e3 * WINDOW_S / window_ms)
-
-
-def throughput(recognizer: Recognizer, profile: Profile, layout: Layout, *, seconds: float) -> float:
-    """Windows a second that all executors of a layout compute at once."""
-    ready = threading.Barrier(layout.executors)
-
-    def windows_per_s(_: int) -> float:
-        step = _stepper(recognizer, _encoded(recognizer), profile.rows)
-        ready.wait()
-        started = time.perf_counter()
-        done, steps = 0, 0.0
-        while time.perf_counter() < started + seconds:
-            _encoded(recognizer)
-            steps += STEPS / profile.rows
-            while steps >= 1:
-                step()
-                steps -= 1
-            done += 1
-        return done / (time.perf_counter() - started)
-
-    with ThreadPoolExecutor(layout.executors) as pool:
-        return sum(pool.map(windows_per_s, range(layout.executors)))
-
-
-def _encodings(recognizer: Recognizer) -> tuple[Memory, tuple[Point, ...]]:
-    family, backend = recognizer.family, recognizer.backend
-    features = family.features(_window(), full=False)
-    points = []
-    rows = 1
-    while rows <= backend.encoder_rows:
-        batch = EncoderBatch.of([features] * rows)
-        points.append(Point(rows, features.length, _median_ms(partial(backend.encode, batch))))
-        rows *= 2
-    return _encoded(recognizer), tuple(points)
-
-
-def _encoded(recognizer: Recognizer) -> Memory:
-    return encode(recognizer.backend, recognizer.family, Encode(_window()))
-
-
-def _step_ms(recognizer: Recognizer, memory: Memory, rows: int) -> float:
-    return _median_ms(_stepper(recognizer, memory, rows))
-
-
-def _stepper(recognizer: Recognizer, memory: Memory, count: int) -> Callable[[], object]:
-    """A decoder step of so many rows, which begin anew before their caches are full."""
-    family = recognizer.family
-    prompt = family.prompt(Options(), task="transcribe", language=family.languages[0])
-    prompts = np.array([prompt.tokens] * count, np.int64)
-    tokens = prompts[:, -1:]
-    rows = recognizer.backend.open(capacity=count, length=memory.length)
-    fed = 0
-
-    def step() -> object:
-        nonlocal fed
-        if fed % STEPS == 0:
-            for slot in reversed(range(len(rows))):
-                rows.leave(slot)
-            for _ in range(count):
-                rows.join(memory)
-            rows.step(prompts)
-        fed += 1
-        return rows.step(tokens)
-
-    step()
-    return step
-
-
-def _window() -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Noise: what it is changes no time."""
-    return np.random.default_rng(0).normal(0, 0.1, int(WINDOW_S * SAMPLE_RATE)).astype(np.float32)
-
-
-def _median_ms(compute: Callable[[], object]) -> float:
-    spent = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        compute()
-        spent.append(1e3 * (time.perf_counter() - started))
-    return statistics.median(spent)
+def costs(profile: Profile) -> Costs | None:
+    """What the plan asks; None if the variant was not profiled, only measured by the way."""
+    timings, service = profile.timings, profile.service
+    if timings is None or service is None:
+        return None
+    return Costs(
+        memory_bytes=service.peak_bytes,
+        row_bytes=timings.row_bytes,
+        load_ms=timings.load_ms,
+        latency_ms=service.latency_ms,
+        speed=timings.speed,
+        executors=profile.layout.executors,
+        rows=profile.rows,
+    )

@@ -1,79 +1,79 @@
-"""Measured profiles, kept on disk: a machine measures a variant once."""
+"""Profiles kept on disk, below the store: a machine measures a variant once, and learns once that it cannot run one."""
 
-import hashlib
-import json
 import logging
-from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from model_store.manifest import Manifest
+from service.engine import fingerprint
 from service.engine.device import Device
-from service.engine.forming import EncodeCosts, Layout, Point
+from service.engine.fingerprint import Conditions
 from service.engine.profile import Profile
 
 _log = logging.getLogger(__name__)
 
 FOLDER = ".profiles"
 
-MEASURED_AS = 1
-"""Counted up when what is measured changes."""
-
-
-class _Measured(BaseModel):
-    """A profile as a file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    encode: tuple[tuple[int, int, float], ...]
-    rows: int
-    reason: str
-    speed: float
-    executors: int
-    threads: int
-    layout_reason: str
+AS_FILE = TypeAdapter(Profile)
 
 
 class Profiles:
-    """The profiles below a store. A store that cannot be written to costs a measurement at every start."""
+    """Those of a store and of this machine. A store that cannot be written to costs a measurement at every start."""
 
     def __init__(self, store: Path, device: Device) -> None:
         self._folder = store.expanduser() / FOLDER
-        self._device = device
+        self.machine = fingerprint.machine(device)
 
-    def find(self, manifest: Manifest, *, conditions: str) -> tuple[Profile, Layout, str] | None:
+    def find(self, manifest: Manifest, conditions: Conditions) -> Profile | None:
         """What was measured of these very files on such a machine under the same conditions."""
         try:
-            kept = _Measured.model_validate_json(self._path(manifest, conditions).read_bytes())
+            return AS_FILE.validate_json(self._path(manifest, conditions).read_bytes())
         except (OSError, ValidationError):
             return None
-        profile = Profile(EncodeCosts(tuple(Point(*one) for one in kept.encode)), kept.rows, kept.reason, kept.speed)
-        return profile, Layout(kept.executors, kept.threads), kept.layout_reason
 
-    def keep(self, manifest: Manifest, profile: Profile, layout: Layout, reason: str, *, conditions: str) -> None:
-        points = tuple((point.rows, point.length, point.ms) for point in profile.encode.points)
-        kept = _Measured(
-            encode=points,
-            rows=profile.rows,
-            reason=profile.reason,
-            speed=profile.speed,
-            executors=layout.executors,
-            threads=layout.threads,
-            layout_reason=reason,
+    def refusal(self, manifest: Manifest, conditions: Conditions) -> str | None:
+        """Why this machine cannot run the variant, if that was seen."""
+        try:
+            return self._refusal_path(manifest, conditions).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def keep(self, manifest: Manifest, profile: Profile, conditions: Conditions) -> bool:
+        """Whether it could be written."""
+        return self._replace(
+            self._path(manifest, conditions),
+            AS_FILE.dump_json(profile, indent=1),
+            in_place_of=self._refusal_path(manifest, conditions),
         )
-        path = self._path(manifest, conditions)
+
+    def refuse(self, manifest: Manifest, reason: str, conditions: Conditions) -> bool:
+        """Remember that it cannot be run here, until the hardware, the runtime or the files change; as above."""
+        return self._replace(
+            self._refusal_path(manifest, conditions),
+            reason.encode(),
+            in_place_of=self._path(manifest, conditions),
+        )
+
+    def writable(self) -> bool:
+        """Whether anything can be kept."""
+        return self._replace(self._folder / "writable", b"", in_place_of=self._folder / "writable")
+
+    def _replace(self, path: Path, content: bytes, *, in_place_of: Path) -> bool:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(".part")
-            part.write_text(kept.model_dump_json(indent=1), encoding="utf-8")
+            part.write_bytes(content)
             part.replace(path)
+            in_place_of.unlink(missing_ok=True)
         except OSError as error:
-            _log.info("the profile of %s is not kept: %s", manifest.name, error)
+            _log.info("%s is not kept: %s", path.stem, error)
+            return False
+        return True
 
-    def _path(self, manifest: Manifest, conditions: str) -> Path:
-        device = self._device
-        machine = [device.architecture, device.cpu, device.cores, *device.features, version("onnxruntime"), MEASURED_AS]
-        files = [file.sha256 for file in manifest.files]
-        key = hashlib.sha256(json.dumps([machine, files, conditions]).encode()).hexdigest()
-        return self._folder / f"{manifest.model}-{manifest.variant}-{key[:16]}.json"
+    def _path(self, manifest: Manifest, conditions: Conditions) -> Path:
+        key = fingerprint.key(manifest, self.machine, conditions)
+        return self._folder / f"{manifest.model}-{manifest.variant}-{key}.json"
+
+    def _refusal_path(self, manifest: Manifest, conditions: Conditions) -> Path:
+        return self._path(manifest, conditions).with_suffix(".refused")
