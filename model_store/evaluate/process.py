@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
 from tempfile import TemporaryFile
 from typing import IO
@@ -16,7 +16,7 @@ from model_store.evaluate.messages import MESSAGE, Done, Failed, Heard, Order, R
 COMMAND = (sys.executable, "-m", "model_store.evaluate.child")
 
 
-def compute(order: Order) -> Generator[Ready | Heard | Done]:
+def compute(order: Order, *, command: Sequence[str] = COMMAND) -> Generator[Ready | Heard | Done]:
     """`Ready`, what each recording was heard to say, `Done`. Closing the iterator ends the process.
 
     Raises:
@@ -24,7 +24,7 @@ def compute(order: Order) -> Generator[Ready | Heard | Done]:
     """
     with (
         TemporaryFile() as errors,
-        subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors) as process,  # noqa: S603 - this very program
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors) as process,  # noqa: S603 - our own
     ):
         try:
             yield from _said(process, order, errors)
