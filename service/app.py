@@ -11,6 +11,7 @@ from service.api import auth, errors
 from service.api.health import HealthRoutes
 from service.api.models import ModelRoutes
 from service.api.openai import AudioRoutes
+from service.api.plan import PlanRoutes
 from service.api.tracing import Tracing
 from service.engine.types import Engine
 from service.metrics import Metrics
@@ -21,6 +22,7 @@ EXPOSED_HEADERS = (
     "openai-processing-ms",
     "Server-Timing",
     "x-wren-variant",
+    "x-wren-variant-reason",
     "Retry-After",
     "retry-after-ms",
     "x-should-retry",
@@ -50,7 +52,8 @@ def create_app(settings: Settings, engine: Engine, metrics: Metrics | None = Non
         auth.check(connection, settings.keys)
 
     app = FastAPI(title="Wren", summary="Self-hosted speech recognition", lifespan=lifespan)
-    for guarded in (AudioRoutes(settings, engine), ModelRoutes(engine, default=settings.model)):
+    models, plan = ModelRoutes(engine, default=settings.model), PlanRoutes(engine, default=settings.model)
+    for guarded in (AudioRoutes(settings, engine), models, plan):
         app.include_router(guarded.router, dependencies=[Depends(require_key)])
     app.include_router(HealthRoutes(engine, metrics, stuck_s=settings.stuck_s).router)
     errors.install(app)

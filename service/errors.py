@@ -10,6 +10,7 @@ WrenError
 ├── OptionError (ValueError)        a request option is invalid, unknown or not possible with this model
 ├── ModelNotFound (LookupError)     no such model or variant in the store
 ├── ModelUnavailable (RuntimeError) it is there and cannot be loaded
+├── NothingFits (RuntimeError)      no variant of it fits the budget that was set
 ├── Overloaded (RuntimeError)       too much audio is waiting
 ├── DeadlineExceeded (TimeoutError) the answer was not ready in time
 └── RecognitionFailed (RuntimeError) the model failed on this recording
@@ -91,6 +92,15 @@ class ModelUnavailable(WrenError, RuntimeError):
     def __init__(self, name: str, reason: str) -> None:
         self.name, self.reason = name, reason
         super().__init__(f"The model {name!r} cannot be loaded: {reason}.")
+
+
+class NothingFits(WrenError, RuntimeError):
+    """No variant fits the budget that was set; `ways` are the nearest budgets that something would fit."""
+
+    def __init__(self, name: str, *, reasons: tuple[str, ...], ways: tuple[str, ...]) -> None:
+        self.name, self.reasons, self.ways = name, reasons, ways
+        nearest = f"What would do: {'; or '.join(ways)}" if ways else "No other budget is known to help"
+        super().__init__(f"Nothing of {name!r} fits the budget. {nearest}. Ruled out: {'; '.join(reasons)}.")
 
 
 class Overloaded(WrenError, RuntimeError):

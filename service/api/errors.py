@@ -20,6 +20,7 @@ from service.errors import (
     ModelNotFound,
     ModelUnavailable,
     NoAudioStream,
+    NothingFits,
     OptionError,
     Overloaded,
     RecognitionFailed,
@@ -135,6 +136,9 @@ def _request_failure(error: WrenError) -> Failure:
         case ModelUnavailable():
             detail = ErrorDetail(message=message, type=SERVER_ERROR, param="model", code="model_unavailable")
             # What could not be loaded a moment ago will not load on the client's second try.
+            return Failure(503, detail, DO_NOT_RETRY)
+        case NothingFits():
+            detail = ErrorDetail(message=message, type=SERVER_ERROR, param="model", code="nothing_fits")
             return Failure(503, detail, DO_NOT_RETRY)
         case Overloaded():
             detail = ErrorDetail(message=message, type=RATE_LIMIT, code="overloaded")

@@ -69,7 +69,8 @@ class AudioRoutes:
             variant=form.variant,
             precision=form.precision,
         )
-        trace_of(request).variant = selection.expected.manifest.name
+        trace = trace_of(request)
+        trace.variant, trace.reason = selection.expected.manifest.name, selection.expected.reason
         return engine_types.Request(
             audio=upload.audio(),
             model=selection.model,

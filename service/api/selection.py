@@ -30,7 +30,7 @@ def select(
     """
     name = default if asked == AUTO or asked in CLOUD_NAMES else asked
     if name == AUTO:
-        return Selection(AUTO, _first(infos, asked))
+        return Selection(AUTO, next((info for info in infos if info.first), None) or _first(infos, asked))
     model, colon, named = name.partition(":")
     variants = [info for info in infos if info.manifest.model == model]
     if colon:
@@ -49,7 +49,7 @@ def select(
 def names_of(info: ModelInfo, *, default: str) -> tuple[str, ...]:
     """Every other name that means this variant: the bare model's, and those of the cloud for the default model."""
     bare = (info.manifest.model,) if info.default else ()
-    meant = default in (info.manifest.name, *bare)
+    meant = info.first if default == AUTO else default in (info.manifest.name, *bare)
     return (*bare, *((AUTO, *CLOUD_NAMES) if meant else ()))
 
 

@@ -39,6 +39,7 @@ class Trace:
 
     request_id: str
     variant: str | None = None
+    reason: str = ""
     audio_s: float | None = None
     stage_ms: dict[str, float] = field(default_factory=dict)
     started_ms: float = field(default_factory=_now_ms)
@@ -48,7 +49,7 @@ class Trace:
 
     def record(self, served: Served) -> None:
         """Take over what the engine says of it."""
-        self.variant = served.manifest.name
+        self.variant, self.reason = served.manifest.name, served.reason
         self.audio_s = served.transcript.duration_s
         self.stage_ms.update(served.stage_ms)
 
@@ -57,6 +58,8 @@ class Trace:
         elapsed_ms = self.elapsed_ms()
         stages = ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in {**self.stage_ms, "total": elapsed_ms}.items())
         named = {"x-wren-variant": self.variant} if self.variant else {}
+        if self.reason:  # names of recordings are in it, and they may be in any script
+            named["x-wren-variant-reason"] = self.reason.encode("ascii", "replace").decode()
         return {
             "x-request-id": self.request_id,
             "openai-processing-ms": str(round(elapsed_ms)),

@@ -162,7 +162,7 @@ async def _recognise_sample(settings: "Settings") -> "tuple[Served, float, float
     from service.engine.types import Request
 
     started = time.perf_counter()
-    engine = LocalEngine(settings)
+    engine = LocalEngine(settings.model_copy(update={"profile_s": 0}))
     await engine.start()
     try:
         loaded = time.perf_counter()

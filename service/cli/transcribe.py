@@ -42,7 +42,7 @@ def transcribe(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Transcribe recordings to text, JSON or subtitles."""
     jobs = _jobs(files, output_dir, output)
-    settings = read_settings(store=store, model=model)
+    settings = read_settings(store=store, model=model, profile_s=0)  # nobody waits half a minute for a sentence
     fields = {
         "model": settings.model,
         "language": language,

@@ -28,7 +28,7 @@ class Asked:
     origin: str = "asked for"
 
     def limit(self, amount: float | None, otherwise: Limit) -> Limit:
-        return otherwise if amount is None else Limit(amount, self.origin)
+        return otherwise if amount is None else Limit(amount, self.origin, chosen=True)
 
 
 def deployment_budget(settings: Settings, device: Device, *, gpu_memory: Limit) -> Budget:
@@ -38,10 +38,12 @@ def deployment_budget(settings: Settings, device: Device, *, gpu_memory: Limit) 
         memory=memory_limit(settings, device),
         cores=Limit(device.cores, device.cores_reason)
         if settings.threads is None
-        else Limit(settings.threads, "WREN_THREADS"),
+        else Limit(settings.threads, "WREN_THREADS", chosen=True),
         gpu_memory=gpu_memory,
-        latency=Limit(math.inf, "no limit") if latency_ms is None else Limit(latency_ms, "WREN_LATENCY"),
-        wer_loss=Limit(DEFAULT_WER_LOSS, "the default") if loss is None else Limit(loss, "WREN_MAX_WER_LOSS"),
+        latency=Limit(math.inf, "no limit") if latency_ms is None else Limit(latency_ms, "WREN_LATENCY", chosen=True),
+        wer_loss=Limit(DEFAULT_WER_LOSS, "the default")
+        if loss is None
+        else Limit(loss, "WREN_MAX_WER_LOSS", chosen=True),
         prefer=settings.prefer,
     )
 
@@ -53,7 +55,7 @@ def memory_limit(settings: Settings, device: Device) -> Limit:
         return there
     if settings.memory > there.amount:
         return Limit(there.amount, f"{there.reason}; WREN_MEMORY allows {shown_size(settings.memory)}")
-    return Limit(settings.memory, "WREN_MEMORY")
+    return Limit(settings.memory, "WREN_MEMORY", chosen=True)
 
 
 def what_if(budget: Budget, asked: Asked) -> Budget:

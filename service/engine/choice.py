@@ -1,10 +1,12 @@
-"""A model's name and what the store holds in; the variant that serves it out, with the reason. Pure."""
+"""A model's name, the store's variants and their plans in; the variant that serves out, with the reason. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from model_store.manifest import Family, Manifest, Precision
-from service.errors import ModelNotFound
+from service.engine.nearest import ways
+from service.engine.plan import Budget, Excluded, Obstacle, Plan, Planned
+from service.errors import ModelNotFound, ModelUnavailable, NothingFits
 
 SPEECH_FAMILIES: frozenset[Family] = frozenset({"whisper", "moonshine"})
 """Families that write text; the store holds a speech detector beside them."""
@@ -14,42 +16,102 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A variant, and why it."""
+    """A variant, and why it; `planned` if the plan has it."""
 
     manifest: Manifest
     reason: str
+    planned: Planned | None = None
 
     @property
     def name(self) -> str:
         return self.manifest.name
 
 
-def choose(name: str, manifests: Sequence[Manifest], *, default: str, fast_int8: bool) -> Choice:
-    """The variant for `model:variant`, a bare `model`, or `auto`, which is the default.
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """All that a choice rests on, as of one moment.
 
-    A bare model is served by INT8 where the processor multiplies it in one instruction, else by the base variant.
-
-    Raises:
-        ModelNotFound: the store has none of that name.
+    Attributes:
+        manifests: the variants that write text.
+        plans: for each model, and for all models together under `auto`.
+        default: the model or variant that `auto` means; `auto` itself leaves the model to the plan.
+        fast_int8: whether the processor multiplies INT8 in one instruction.
     """
-    wanted = default if name == AUTO else name
-    known = [manifest for manifest in manifests if manifest.family in SPEECH_FAMILIES]
-    if wanted == AUTO and known:
-        wanted = known[0].model
-    exact = [manifest for manifest in known if manifest.name == wanted]
-    if exact:
-        return Choice(exact[0], "asked for by name")
-    variants = [manifest for manifest in known if manifest.model == wanted]
-    if not variants:
-        raise ModelNotFound(name, tuple(manifest.name for manifest in known))
-    return _preferred(variants, fast_int8=fast_int8)
+
+    manifests: tuple[Manifest, ...]
+    plans: Mapping[str, Plan]
+    default: str
+    fast_int8: bool
+
+    def choose(self, name: str, *, language: str | None = None) -> Choice:
+        """The variant for `model:variant`, a bare `model`, or `auto`.
+
+        One that is named is taken, whatever it costs. Else the plan's first; of several models the first that knows the
+        language. Where the plan has none since too little is known, the rule of thumb serves: INT8 if that is fast
+        here, else the base variant.
+
+        Raises:
+            ModelNotFound: the store has none of that name.
+            ModelUnavailable: it was seen that this machine cannot run it.
+            NothingFits: a limit that somebody set rules all out.
+        """
+        wanted = self.default if name == AUTO else name
+        exact = [manifest for manifest in self.manifests if manifest.name == wanted]
+        if exact:
+            return self._named(exact[0])
+        variants = [manifest for manifest in self.manifests if wanted in (AUTO, manifest.model)]
+        if not variants:
+            raise ModelNotFound(name, tuple(manifest.name for manifest in self.manifests))
+        plan = self.plans.get(wanted)
+        fitting = plan.chosen if plan else ()
+        speaking = [one for one in fitting if language is None or language in one.candidate.languages]
+        for one in (*speaking, *fitting):
+            return Choice(self._manifest(one.name), one.reason, one)
+        return self._unplanned(wanted, variants)
+
+    def _named(self, manifest: Manifest) -> Choice:
+        plan = self.plans.get(manifest.model)
+        planned = [one for one in plan.chosen if one.name == manifest.name] if plan else []
+        for other in plan.excluded if plan else ():
+            if other.name == manifest.name and (why := _unable(other)):
+                raise ModelUnavailable(manifest.name, why)
+        return Choice(manifest, "asked for by name", next(iter(planned), None))
+
+    def _manifest(self, name: str) -> Manifest:
+        return next(manifest for manifest in self.manifests if manifest.name == name)
+
+    def _unplanned(self, wanted: str, variants: Sequence[Manifest]) -> Choice:
+        """Where nothing fits. What passes a limit that somebody set is not served; what nobody measured may be."""
+        plan = self.plans.get(wanted)
+        excluded = {one.name: one for one in plan.excluded} if plan else {}
+        set_limits = {name: _set_limits(one, plan.budget) for name, one in excluded.items()} if plan else {}
+        open_ = [one for one in variants if not set_limits.get(one.name) and not _unable(excluded.get(one.name))]
+        costly = any(found & {"memory", "latency"} for found in set_limits.values())
+        if plan and (costly or (not open_ and any(set_limits.values()))):
+            raise NothingFits(wanted, reasons=_told(plan.excluded), ways=tuple(map(str, ways(plan))))
+        if not open_:
+            raise ModelUnavailable(wanted, "; ".join(_told(tuple(excluded.values()))))
+        return _by_thumb([one for one in open_ if one.model == open_[0].model], fast_int8=self.fast_int8)
 
 
-def _preferred(variants: Sequence[Manifest], *, fast_int8: bool) -> Choice:
+def _set_limits(excluded: Excluded, budget: Budget) -> set[Obstacle]:
+    return {fault.obstacle for fault in excluded.faults if budget.chose(fault.obstacle)}
+
+
+def _unable(excluded: Excluded | None) -> str | None:
+    faults = excluded.faults if excluded else ()
+    return next((fault.reason for fault in faults if fault.obstacle == "unable"), None)
+
+
+def _told(excluded: Sequence[Excluded]) -> tuple[str, ...]:
+    return tuple(f"{one.name} {' and '.join(fault.reason for fault in one.faults)}" for one in excluded)
+
+
+def _by_thumb(variants: Sequence[Manifest], *, fast_int8: bool) -> Choice:
     order: tuple[Precision, ...] = ("int8", "fp32") if fast_int8 else ("fp32", "int8")
     reason = "this processor has fast INT8" if fast_int8 else "this processor has no fast INT8"
     for precision in order:
         for manifest in variants:
             if manifest.precision == precision:
-                return Choice(manifest, reason)
-    return Choice(variants[0], "the only kind there is")
+                return Choice(manifest, f"no plan, for too little was measured here; {reason}")
+    return Choice(variants[0], "no plan, for too little was measured here; the only kind there is")

@@ -37,10 +37,11 @@ INT8_FEATURES = frozenset({"avx512-vnni", "avx-vnni", "amx-int8", "dotprod", "i8
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """An amount, and what set it."""
+    """An amount, and what set it; `chosen` if somebody did, and not the machine or a default."""
 
     amount: float
     reason: str
+    chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 from model_store.errors import NotInStore
@@ -19,7 +20,8 @@ from model_store.registry import Registry
 from service.audio.vad import SpeechDetector
 from service.engine.admission import queue_limit_s
 from service.engine.backlog import Backlog
-from service.engine.choice import SPEECH_FAMILIES, Choice, choose
+from service.engine.budget import Asked
+from service.engine.choice import AUTO, SPEECH_FAMILIES, Choice, Choices
 from service.engine.deadline import in_time
 from service.engine.device import read_device
 from service.engine.hearing import Hearing
@@ -27,10 +29,12 @@ from service.engine.loaded import Loaded
 from service.engine.loading import Loader
 from service.engine.observing import Unobserved
 from service.engine.passage import Passage, Rooms
+from service.engine.plan import Plan
+from service.engine.planner import Planner
 from service.engine.profile import Hosted
 from service.engine.scheduler import Scheduler
 from service.engine.types import Load, ModelInfo, Observer, Request, Served
-from service.errors import DeadlineExceeded, ModelUnavailable, Overloaded
+from service.errors import DeadlineExceeded, ModelNotFound, ModelUnavailable, NothingFits, Overloaded
 from service.recognition.types import Segment
 from service.settings import Settings
 
@@ -58,7 +62,9 @@ class LocalEngine:
         self._loaded = Loaded(self._loader)
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="wren-load")
         self._running: Rooms | None = None
-        self._known: tuple[Manifest, ...] = ()
+        self._planner = Planner(self._registry, self._device, settings)
+        self._known: Choices | None = None
+        self._stamp = 0
         self._read_s = -math.inf
 
     async def start(self) -> None:
@@ -66,16 +72,18 @@ class LocalEngine:
 
         Raises:
             ModelNotFound, ModelUnavailable: the store lacks one of them, or it cannot be loaded.
+            NothingFits: no variant of the model keeps to the limits that were set.
         """
         if self._running is not None:
             return
         self._read_s = -math.inf
         detector = _detector(self._registry)
+        await self._load(self._survey)
         choice = self._choose(self._settings.model)
         _log.info("%s serves %s: %s", choice.name, self._settings.model, choice.reason)
         hosted = await self._load(lambda: self._loaded.settle(choice.manifest))
         executors = self._loader.layout.executors
-        limit_s, reason = queue_limit_s(self._device.memory_bytes, self._settings.max_waiting_s)
+        limit_s, reason = queue_limit_s(self._planner.memory_bytes, self._settings.max_waiting_s)
         _log.info("up to %.0f s of audio may wait: %s", limit_s, reason)
         hearing = Hearing(detector, threads=self._device.cores, max_duration_s=self._settings.max_duration_s)
         scheduler = Scheduler(hearing.submit, self._observer, renew=self._renew, stuck_s=self._settings.stuck_s)
@@ -91,17 +99,27 @@ class LocalEngine:
             await self._running.hearing.close()
 
     def models(self) -> tuple[ModelInfo, ...]:
-        manifests = [manifest for manifest in self._manifests() if manifest.family in SPEECH_FAMILIES]
-        defaults = {self._among(manifests, model).name for model in {manifest.model for manifest in manifests}}
-        loaded = self._loaded.names()
+        choices = self._choices()
+        models = dict.fromkeys(manifest.model for manifest in choices.manifests)
+        defaults = {choice.name: choice for model in models if (choice := _chosen(choices, model))}
+        first, loaded = _chosen(choices, AUTO), self._loaded.names()
         return tuple(
             ModelInfo(
                 manifest,
                 "loaded" if manifest.name in loaded else "available",
                 default=manifest.name in defaults,
+                first=first is not None and first.name == manifest.name,
+                reason=defaults[manifest.name].reason if manifest.name in defaults else "",
             )
-            for manifest in manifests
+            for manifest in choices.manifests
         )
+
+    async def plan(self, model: str, asked: Asked) -> Plan:
+        manifests = self._choices().manifests
+        of_model = [manifest for manifest in manifests if model in (AUTO, manifest.model)]
+        if not of_model:
+            raise ModelNotFound(model, tuple(dict.fromkeys(manifest.model for manifest in manifests)))
+        return await asyncio.to_thread(self._planner.plan, of_model, asked)
 
     def load(self) -> Load:
         if self._running is None:
@@ -131,7 +149,8 @@ class LocalEngine:
         rooms, arrived_s = self._running, time.monotonic()
         if rooms is None:
             raise AssertionError("the engine was not started")
-        manifest = self._choose(request.model).manifest
+        choice = self._choose(request.model, language=request.options.language)
+        manifest = choice.manifest
         hosted = self._loaded.find(manifest) or await self._load_in_time(manifest, request.deadline_s)
         hosted.recognizer.check(request.options)
         entry = rooms.backlog.entered(request.size_bytes, client=request.client, priority=request.priority)
@@ -141,7 +160,7 @@ class LocalEngine:
                 async with aclosing(passage.segments()) as segments:
                     async for segment in segments:
                         yield segment
-                yield await passage.served()
+                yield replace(await passage.served(), reason=choice.reason)
             finally:
                 passage.leave()
 
@@ -160,18 +179,28 @@ class LocalEngine:
             self._observer.expired()
             raise
 
-    def _choose(self, name: str) -> Choice:
-        return self._among(self._manifests(), name)
+    def _choose(self, name: str, *, language: str | None = None) -> Choice:
+        return self._choices().choose(name, language=language)
 
-    def _manifests(self) -> tuple[Manifest, ...]:
-        """What the store holds, as of a second ago at most: read for each request it took a tenth of a core."""
+    def _choices(self) -> Choices:
+        """As of a second ago at most: the store read for each request took a tenth of a core."""
         now = time.monotonic()
-        if now >= self._read_s + READ_S:
-            self._read_s, self._known = now, self._registry.list()
+        if self._known is None or now >= self._read_s + READ_S:
+            manifests, stamp = self._speakers(), self._planner.stamp()
+            if self._known is None or (manifests, stamp) != (self._known.manifests, self._stamp):
+                self._known, self._stamp = self._planner.choices(manifests), stamp
+            self._read_s = now
         return self._known
 
-    def _among(self, manifests: Sequence[Manifest], name: str) -> Choice:
-        return choose(name, manifests, default=self._settings.model, fast_int8=self._device.fast_int8)
+    def _speakers(self) -> tuple[Manifest, ...]:
+        return tuple(manifest for manifest in self._registry.list() if manifest.family in SPEECH_FAMILIES)
+
+    def _survey(self) -> None:
+        """Measure what was never measured here, the model that serves first."""
+        if self._settings.profile_s:
+            model = self._settings.model.partition(":")[0]
+            in_order = sorted(self._speakers(), key=lambda manifest: manifest.model != model)
+            self._planner.surveyor().survey(in_order, within_s=self._settings.profile_s)
 
     async def _load_in_time(self, manifest: Manifest, deadline_s: float | None) -> Hosted:
         allowed_s = math.inf if deadline_s is None else deadline_s
@@ -187,10 +216,18 @@ class LocalEngine:
         return await asyncio.get_running_loop().run_in_executor(self._loading, work)
 
 
+def _chosen(choices: Choices, model: str) -> Choice | None:
+    """What a model's name means; nothing if none of it can be served."""
+    try:
+        return choices.choose(model)
+    except (ModelNotFound, ModelUnavailable, NothingFits):
+        return None
+
+
 def _detector(registry: Registry) -> SpeechDetector:
     model, variant, file = DETECTOR
     try:
-        return SpeechDetector(registry.path(registry.get(model, variant)) / file)
+        return SpeechDetector(registry.checked(registry.get(model, variant)) / file)
     except NotInStore as error:
         raise ModelUnavailable(model, f"it is not in the store; run: wren models pull {model}") from error
     except Exception as error:

@@ -1,14 +1,26 @@
 """An engine that answers from given transcripts: for tests of what lies above the seam, or to try clients with."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from itertools import cycle
 
 from model_store.manifest import Manifest, Precision
+from service.engine.budget import DEFAULT_WER_LOSS, Asked, what_if
+from service.engine.device import Limit
+from service.engine.plan import Budget, Candidate, Plan, plan
 from service.engine.types import Load, ModelInfo, Request, Served
-from service.errors import WrenError
+from service.errors import ModelNotFound, WrenError
 from service.recognition.types import Segment, Transcript
+
+UNLIMITED = Budget(
+    memory=Limit(math.inf, "no limit"),
+    cores=Limit(1, "one"),
+    gpu_memory=Limit(0, "none"),
+    latency=Limit(math.inf, "no limit"),
+    wer_loss=Limit(DEFAULT_WER_LOSS, "the default"),
+)
 
 
 class FakeEngine:
@@ -29,6 +41,7 @@ class FakeEngine:
         fail_after: int = 0,
         gate: asyncio.Event | None = None,
         busy: Load | None = None,
+        candidates: Sequence[Candidate] = (),
     ) -> None:
         """Make one.
 
@@ -39,10 +52,12 @@ class FakeEngine:
             fail_after: in a stream after this many segments.
             gate: awaited before each answer, and in a stream before each segment.
             busy: its load; without one it is idle, and has loaded what `infos` say.
+            candidates: what it plans with.
         """
         self._transcripts = cycle(transcripts)
         self._infos = tuple(infos) if infos is not None else (model_info("fake", "fp32", default=True),)
         self._error, self._fail_after, self._gate = error, fail_after, gate
+        self._candidates = tuple(candidates)
         loaded = tuple(info.manifest.name for info in self._infos if info.state == "loaded")
         self.busy = busy or Load(limit_s=3600, speed=10, executors=1, loaded=loaded)
         self.requests: list[Request] = []
@@ -73,6 +88,12 @@ class FakeEngine:
 
     def load(self) -> Load:
         return self.busy
+
+    async def plan(self, model: str, asked: Asked) -> Plan:
+        if model not in ("auto", *(info.manifest.model for info in self._infos)):
+            raise ModelNotFound(model, tuple(info.manifest.model for info in self._infos))
+        of_model = [one for one in self._candidates if model in ("auto", one.model)]
+        return plan(of_model, what_if(UNLIMITED, asked))
 
     async def start(self) -> None:
         self.running = True

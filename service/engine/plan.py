@@ -114,6 +114,11 @@ class Budget:
     wer_loss: Limit
     prefer: Prefer = "balanced"
 
+    def chose(self, obstacle: Obstacle) -> bool:
+        """Whether somebody set the limit that is this obstacle."""
+        limits = {"memory": self.memory, "latency": self.latency, "wer_loss": self.wer_loss}
+        return obstacle in limits and limits[obstacle].chosen
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:

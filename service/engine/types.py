@@ -7,6 +7,8 @@ from typing import Literal, Protocol
 
 from model_store.manifest import Manifest
 from service.audio.types import RawFormat, VadOptions
+from service.engine.budget import Asked
+from service.engine.plan import Plan
 from service.recognition.types import Options, Segment, Transcript
 
 Priority = Literal["interactive", "batch"]
@@ -50,17 +52,26 @@ class Served:
     stage_ms: dict[str, float] = field(default_factory=dict)
     """Milliseconds a stage, in order: decode, vad, queue, encode, decode_text. Encoder and decoder are shared with
     others: theirs is how long the windows of this request were in them, summed over its windows."""
+    reason: str = ""
+    """Why this variant."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A variant in the store and whether it is loaded."""
+    """A variant in the store and whether it is loaded.
+
+    Attributes:
+        default: whether the bare model name means this variant.
+        first: whether it is what the plan would have of all models; `auto` means it if no model is the default.
+        reason: why it is the default of its model.
+    """
 
     manifest: Manifest
     state: Literal["loaded", "available"]
     default: bool
-    """Whether the bare model name means this variant."""
     device: str = "cpu"
+    first: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +149,16 @@ class Engine(Protocol):
 
     def load(self) -> Load: ...
 
+    async def plan(self, model: str, asked: Asked) -> Plan:
+        """What would serve of a model, of all for `auto`, under the budget with what is asked for in its place.
+
+        Raises:
+            ModelNotFound: there is no such model.
+        """
+        ...
+
     async def start(self) -> None:
-        """Load and warm up the default variant."""
+        """Measure what was never measured here, as far as the time for it suffices; load and warm up the default."""
         ...
 
     async def close(self) -> None: ...

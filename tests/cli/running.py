@@ -30,4 +30,4 @@ def wren(
 def clean_env() -> dict[str, str]:
     """The environment without what a developer may have set for Wren, but for the store; nothing wraps lines."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WREN_") or name == "WREN_STORE"}
-    return kept | {"COLUMNS": "200", "NO_COLOR": "1"}
+    return kept | {"COLUMNS": "200", "NO_COLOR": "1", "WREN_PROFILE_S": "0"}

@@ -45,10 +45,10 @@ def budget(
     *, mb: float = math.inf, latency_ms: float = math.inf, loss: float = 1.0, prefer: Prefer = "balanced"
 ) -> Budget:
     return Budget(
-        memory=Limit(mb * MB, "WREN_MEMORY"),
+        memory=Limit(mb * MB, "WREN_MEMORY", chosen=True),
         cores=Limit(2, "the cores that this process may run on"),
         gpu_memory=Limit(0, "no NVIDIA driver is installed"),
-        latency=Limit(latency_ms, "WREN_LATENCY"),
+        latency=Limit(latency_ms, "WREN_LATENCY", chosen=True),
         wer_loss=Limit(loss, "the default"),
         prefer=prefer,
     )

@@ -23,7 +23,7 @@ GAP_S = 0.6
 
 @asynccontextmanager
 async def engine_of(store: Path = STORE, *, model: str = f"{TINY}:int8") -> AsyncIterator[LocalEngine]:
-    engine = LocalEngine(Settings(store=store, model=model, threads=1))
+    engine = LocalEngine(Settings(store=store, model=model, threads=1, profile_s=0))
     await engine.start()
     try:
         yield engine

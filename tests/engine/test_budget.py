@@ -24,10 +24,10 @@ def test_settings_limit_within_the_machine(monkeypatch: pytest.MonkeyPatch) -> N
     for name, value in (("MEMORY", "300MB"), ("LATENCY", "0.2s"), ("MAX_WER_LOSS", "inf"), ("PREFER", "speed")):
         monkeypatch.setenv(f"WREN_{name}", value)
     budget = deployment_budget(Settings(threads=1), DEVICE, gpu_memory=GPU)
-    assert budget.memory == Limit(300_000_000, "WREN_MEMORY")
-    assert budget.cores == Limit(1, "WREN_THREADS")
-    assert budget.latency == Limit(200, "WREN_LATENCY")
-    assert budget.wer_loss == Limit(math.inf, "WREN_MAX_WER_LOSS")
+    assert budget.memory == Limit(300_000_000, "WREN_MEMORY", chosen=True)
+    assert budget.cores == Limit(1, "WREN_THREADS", chosen=True)
+    assert budget.latency == Limit(200, "WREN_LATENCY", chosen=True)
+    assert budget.wer_loss == Limit(math.inf, "WREN_MAX_WER_LOSS", chosen=True)
     assert budget.prefer == "speed"
 
 
@@ -40,13 +40,13 @@ def test_a_setting_makes_no_memory() -> None:
 def test_unknown_memory_limits_nothing() -> None:
     unknown = Device("arm64", "cpu", 2, "", 0, "unknown", ())
     assert memory_limit(Settings(), unknown) == Limit(math.inf, "unknown")
-    assert memory_limit(Settings(memory=GIB), unknown) == Limit(GIB, "WREN_MEMORY")
+    assert memory_limit(Settings(memory=GIB), unknown) == Limit(GIB, "WREN_MEMORY", chosen=True)
 
 
 def test_what_is_asked_for_is_taken_and_the_rest_stays() -> None:
     budget = deployment_budget(Settings(), DEVICE, gpu_memory=GPU)
     tried = what_if(budget, Asked(memory_bytes=8 * GIB, max_wer_loss=0.0, origin="--memory"))
-    assert tried.memory == Limit(8 * GIB, "--memory")
-    assert tried.wer_loss == Limit(0.0, "--memory")
+    assert tried.memory == Limit(8 * GIB, "--memory", chosen=True)
+    assert tried.wer_loss == Limit(0.0, "--memory", chosen=True)
     assert (tried.cores, tried.latency, tried.prefer) == (budget.cores, budget.latency, "balanced")
     assert what_if(budget, Asked()) == budget

@@ -259,7 +259,7 @@ async def test_a_store_without_a_speech_detector_stops_the_start(tmp_path: Path,
 
 async def test_a_start_that_failed_can_be_tried_again(tmp_path: Path) -> None:
     store = linked_store(tmp_path, SILERO)
-    engine = LocalEngine(Settings(store=store, model=TINY, threads=1))
+    engine = LocalEngine(Settings(store=store, model=TINY, threads=1, profile_s=0))
     for _ in range(2):
         with pytest.raises(ModelNotFound):
             await engine.start()
