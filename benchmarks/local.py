@@ -1,13 +1,13 @@
-"""A store and a name in, the variant that serves it on this machine out."""
+"""A store and a name in, the variant that it means on this machine out; without a plan, so that it needs no profile."""
 
 from pathlib import Path
 
 from model_store.manifest import Manifest
 from model_store.registry import Registry
-from service.engine.choice import choose
+from service.engine.choice import SPEECH_FAMILIES, Choices
 from service.engine.device import read_device
 
 
 def variant(store: Path, name: str) -> Manifest:
-    fast_int8 = read_device().fast_int8
-    return choose(name, Registry(store).list(), default=name, fast_int8=fast_int8).manifest
+    speaking = tuple(manifest for manifest in Registry(store).list() if manifest.family in SPEECH_FAMILIES)
+    return Choices(speaking, {}, default=name, fast_int8=read_device().fast_int8).choose(name).manifest
