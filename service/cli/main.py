@@ -3,7 +3,7 @@
 import typer
 
 from service import __version__
-from service.cli import doctor, evaluate, models, serve, transcribe
+from service.cli import doctor, evaluate, models, plan, serve, transcribe
 
 app = typer.Typer(
     name="wren",
@@ -16,6 +16,7 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(transcribe.transcribe)
 app.command()(evaluate.evaluate)
+app.command()(plan.plan)
 app.command()(doctor.doctor)
 app.add_typer(models.app, name="models")
 
