@@ -22,6 +22,14 @@ class Recordings(Protocol):
         """How far the model's next tokens in each of the forms are from those in float32, in nats a token."""
         ...
 
+    def wer(self, draft: Draft) -> float:
+        """The word error rate, in percent, of the draft as it would be written now.
+
+        Raises:
+            CompressionError: the recordings have no references.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Context:

@@ -1,10 +1,14 @@
-"""The steps that a recipe may have: the settings of each, and what carries it out."""
+"""The steps that a recipe may have: the settings of each, and what carries it out.
+
+A step that trains joins here: its settings to `Step`, a line to `carry_out`; what it needs it asks the context for.
+"""
 
 from model_store.compress.context import Context
 from model_store.compress.draft import Draft
+from model_store.compress.hierarchical import Hierarchical, hierarchical
 from model_store.compress.quantise import Quantise, quantise
 
-Step = Quantise
+Step = Quantise | Hierarchical
 
 
 def carry_out(draft: Draft, step: Step, context: Context) -> Draft:
@@ -13,4 +17,8 @@ def carry_out(draft: Draft, step: Step, context: Context) -> Draft:
     Raises:
         CompressionError: this model cannot be treated so, or recordings are wanted and there are none.
     """
-    return quantise(draft, step, context)
+    match step:
+        case Quantise():
+            return quantise(draft, step, context)
+        case Hierarchical():
+            return hierarchical(draft, step, context)
