@@ -6,9 +6,11 @@ copies nothing. A binding is made once for each shape of step and used again.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from mmap import ACCESS_COPY, mmap
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -30,13 +32,25 @@ class OnnxMemory:
     layers: tuple[Floats, ...]
     log_weights: Floats
 
+    @classmethod
+    def empty(cls, sizes: "Sizes", log_weights: Floats) -> "OnnxMemory":
+        """For an encoder to write into."""
+        length = log_weights.shape[1]
+        keys, values = (1, sizes.heads, sizes.cross_size, length), (1, sizes.heads, length, sizes.cross_size)
+        layers = (np.empty(shape, np.float32) for _ in range(sizes.layers) for shape in (keys, values))
+        return cls(tuple(layers), log_weights)
+
     @property
     def length(self) -> int:
         return int(self.log_weights.shape[1])
 
+    def named(self) -> Iterator[tuple[str, Floats]]:
+        """The layers, as the outputs of an encoder are called."""
+        return ((f"cross_{'kv'[index % 2]}_{index // 2}", array) for index, array in enumerate(self.layers))
+
 
 @dataclass(frozen=True, slots=True)
-class _Sizes:
+class Sizes:
     """Read off the decoder's shapes. The size of a head may differ: caches can be padded for the fused attention."""
 
     layers: int
@@ -48,20 +62,48 @@ class _Sizes:
     alignment_heads: int
 
 
+class Encoder(Protocol):
+    """The encoder of a variant, in this runtime or another."""
+
+    def encode(self, row: EncoderBatch, sizes: Sizes) -> OnnxMemory:
+        """The memory of a batch of one row."""
+        ...
+
+
+class OnnxEncoder:
+    """See `Encoder`."""
+
+    def __init__(self, path: Path, *, threads: int) -> None:
+        self._session = _session(path, threads)
+        self._inputs = [node.name for node in self._session.get_inputs()]
+
+    def encode(self, row: EncoderBatch, sizes: Sizes) -> OnnxMemory:
+        memory = OnnxMemory.empty(sizes, row.log_weights)
+        binding = _Binding(self._session)
+        for name in self._inputs:
+            binding.input(name, np.ascontiguousarray(getattr(row, name)))
+        for name, array in memory.named():
+            binding.output(name, array)
+        binding.run()
+        return memory
+
+
 class OnnxBackend:
     """See `service.backends.base.Backend`."""
 
-    def __init__(self, folder: Path, *, threads: int, encoder_threads: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, threads: int, encoder_threads: int | None = None, encoder: Encoder | None = None
+    ) -> None:
         """Load a variant.
 
         Args:
             folder: of the variant, with encoder.onnx and decoder.onnx.
             threads: that a decoder step may use; a step is a hundred small operations, which few threads can share.
             encoder_threads: that an encoding may use, as many as a step if left out.
+            encoder: the folder's, loaded by another runtime.
         """
-        self._encoder = _session(folder / "encoder.onnx", encoder_threads or threads)
+        self._encoder = encoder or OnnxEncoder(folder / "encoder.onnx", threads=encoder_threads or threads)
         self._decoder = _session(folder / "decoder.onnx", threads)
-        self._encoder_inputs = {node.name for node in self._encoder.get_inputs()}
         self._sizes = _sizes(self._decoder)
         self._bytes = sum((folder / name).stat().st_size for name in ("encoder.onnx", "decoder.onnx"))
 
@@ -81,19 +123,7 @@ class OnnxBackend:
         return 4 * 2 * sizes.layers * sizes.heads * elements
 
     def encode(self, batch: EncoderBatch) -> list[OnnxMemory]:
-        return [self._encode(batch.row(index)) for index in range(batch.rows)]
-
-    def _encode(self, row: EncoderBatch) -> OnnxMemory:
-        sizes, (_, length) = self._sizes, row.log_weights.shape
-        keys, values = (1, sizes.heads, sizes.cross_size, length), (1, sizes.heads, length, sizes.cross_size)
-        layers = tuple(np.empty(shape, np.float32) for _ in range(sizes.layers) for shape in (keys, values))
-        binding = _Binding(self._encoder)
-        for name in self._encoder_inputs:
-            binding.input(name, np.ascontiguousarray(getattr(row, name)))
-        for index, array in enumerate(layers):
-            binding.output(f"cross_{'kv'[index % 2]}_{index // 2}", array)
-        binding.run()
-        return OnnxMemory(layers, row.log_weights)
+        return [self._encoder.encode(batch.row(index), self._sizes) for index in range(batch.rows)]
 
     def open(self, *, capacity: int, length: int) -> "OnnxRows":
         return OnnxRows(self._decoder, self._sizes, capacity=capacity, length=length)
@@ -115,7 +145,7 @@ class OnnxBackend:
 class OnnxRows:
     """See `service.backends.base.Rows`."""
 
-    def __init__(self, session: ort.InferenceSession, sizes: _Sizes, *, capacity: int, length: int) -> None:
+    def __init__(self, session: ort.InferenceSession, sizes: Sizes, *, capacity: int, length: int) -> None:
         self._session, self._sizes, self._capacity, self._length = session, sizes, capacity, _unrolled(length)
         cache = (capacity, sizes.heads, sizes.positions, sizes.self_size)
         self._caches = tuple(_pages(cache) for _ in range(2 * sizes.layers))
@@ -250,7 +280,7 @@ class _StepBinding(_Binding):
     """One shape of decoder step: `rows` rows of `count` tokens, logits at `wanted` of them."""
 
     def __init__(
-        self, session: ort.InferenceSession, sizes: _Sizes, rows: int, count: int, wanted: int, length: int
+        self, session: ort.InferenceSession, sizes: Sizes, rows: int, count: int, wanted: int, length: int
     ) -> None:
         super().__init__(session)
         self.tokens = np.empty((rows, count), np.int64)
@@ -290,11 +320,11 @@ def _session(path: Path, threads: int) -> ort.InferenceSession:
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def _sizes(decoder: ort.InferenceSession) -> _Sizes:
+def _sizes(decoder: ort.InferenceSession) -> Sizes:
     inputs = {node.name: node.shape for node in decoder.get_inputs()}
     outputs = {node.name: node.shape for node in decoder.get_outputs()}
     _, heads, positions, self_size = inputs["self_k_0"]
-    return _Sizes(
+    return Sizes(
         layers=sum(name.startswith("self_k_") for name in inputs),
         heads=heads,
         self_size=self_size,

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,9 +77,20 @@ def test_graphs_of_another_model_make_a_variant_unavailable(tmp_path: Path) -> N
 
 def test_a_runtime_that_is_not_here_is_named() -> None:
     registry = Registry(STORE)
-    manifest = registry.get("whisper-tiny.en", "int8").model_copy(update={"runtime": "openvino"})
-    with pytest.raises(ModelUnavailable, match="its runtime openvino is not supported here"):
+    manifest = registry.get("whisper-tiny.en", "int8").model_copy(update={"runtime": "torch"})
+    with pytest.raises(ModelUnavailable, match="its runtime torch is not supported here"):
         loaded_of(registry).get(manifest)
+
+
+def test_without_openvino_the_way_to_get_it_is_named() -> None:
+    code = (
+        "import sys; sys.modules['openvino'] = None\n"
+        "from tests.engine.test_loaded import Registry, STORE, loaded_of\n"
+        "manifest = Registry(STORE).get('whisper-tiny.en', 'int8').model_copy(update={'runtime': 'openvino'})\n"
+        "loaded_of(Registry(STORE)).get(manifest)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert 'cannot be loaded: it needs OpenVINO: pip install "wren-asr[openvino]"' in done.stderr
 
 
 def test_a_variant_whose_executor_was_lost_is_loaded_anew_once() -> None:
