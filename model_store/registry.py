@@ -70,6 +70,19 @@ class Registry:
         """The variants of a model that can be used; none if the store has no such model."""
         return tuple(manifest for manifest in self.list() if manifest.model == model)
 
+    def present(self, model: str, variant: str | None = None) -> tuple[str, ...]:
+        """The names of the model's variants, damaged ones too; of one variant, its name.
+
+        Raises:
+            NotInStore: nothing of that name is in the store.
+        """
+        present = tuple(
+            folder.name for folder in self._folders() if folder.parent.name == model and variant in (None, folder.name)
+        )
+        if not present:
+            raise NotInStore(f"{model}:{variant}" if variant else model, self._names())
+        return present
+
     def path(self, manifest: Manifest) -> Path:
         """The folder that holds the variant's files."""
         return self.root / manifest.model / manifest.variant
@@ -193,9 +206,9 @@ class Registry:
             NoSuchVersion: no such build was kept.
             BrokenVariant: a file of that build is changed or missing.
         """
-        self._present(model, variant)
+        self.present(model, variant)
         with self.stage(model) as stage:
-            self._present(model, variant)
+            self.present(model, variant)
             current = self.root / model / variant
             build = versions.choose(current, version)
             for problem in build.differences():
@@ -214,9 +227,9 @@ class Registry:
             NotInStore: nothing of that name is in the store.
             StoreUnwritable: it cannot be removed.
         """
-        doomed = self._present(model, variant)
+        doomed = self.present(model, variant)
         with self.stage(model) as stage:
-            doomed = self._present(model, variant)
+            doomed = self.present(model, variant)
             stage.withdraw(doomed)
         return tuple(f"{model}:{name}" for name in doomed)
 
@@ -231,14 +244,6 @@ class Registry:
 
     def _names(self) -> tuple[str, ...]:
         return tuple(f"{folder.parent.name}:{folder.name}" for folder in self._folders())
-
-    def _present(self, model: str, variant: str | None) -> tuple[str, ...]:
-        present = tuple(
-            folder.name for folder in self._folders() if folder.parent.name == model and variant in (None, folder.name)
-        )
-        if not present:
-            raise NotInStore(f"{model}:{variant}" if variant else model, self._names())
-        return present
 
 
 def describe(manifest: Manifest, folder: Path) -> Manifest:

@@ -1,7 +1,7 @@
 """`wren models`: the catalogue and the store on the command line. Results go to standard output, the rest to error."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,9 +12,10 @@ from service.cli.options import StoreOption, complain, fail, get, read_settings
 
 if TYPE_CHECKING:
     from model_store.catalog import Catalog, Kind
+    from model_store.manifest import Manifest
     from model_store.registry import Registry
 
-app = typer.Typer(help="Pull, list, check and remove models.", no_args_is_help=True)
+app = typer.Typer(help="Pull, list, check, carry and remove models.", no_args_is_help=True)
 
 CatalogOption = Annotated[
     Path | None,
@@ -48,18 +49,26 @@ def pull(
 
 
 @app.command("list")
-def list_models(*, as_json: JsonOption = False, store: StoreOption = None, catalog: CatalogOption = None) -> None:
+def list_models(
+    *,
+    versions: Annotated[bool, typer.Option("--versions", help="The earlier builds that are kept, too.")] = False,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+    catalog: CatalogOption = None,
+) -> None:
     """List what is in the store and what can be pulled."""
     from service.cli import model_tables
 
     known, registry = _catalog(catalog), _registry(store)
     with _failing():
         listing = registry.scan()
+        earlier = [build for manifest in listing.manifests for build in registry.earlier(manifest)]
     if as_json:
-        stored = [manifest.model_dump(mode="json") for manifest in listing.manifests]
-        typer.echo(json.dumps({"store": str(registry.root), "stored": stored, "catalog": sorted(known.models)}))
+        told = {"stored": _json(listing.manifests), "earlier": _json(earlier), "catalog": sorted(known.models)}
+        typer.echo(json.dumps({"store": str(registry.root), **told}))
     else:
-        model_tables.show(model_tables.listing(listing.manifests, known))
+        model_tables.show(model_tables.stored(listing.manifests, earlier if versions else ()))
+        model_tables.show(model_tables.offered(listing.manifests, known))
     for problem in listing.problems:
         complain(str(problem))
 
@@ -81,15 +90,18 @@ def show(
         manifests = (registry.get(model, variant),) if variant else registry.variants(model)
         entry = None if manifests else _catalog(catalog).get(model)
         problems = [problem for problem in registry.scan().problems if problem.model == model]
+        earlier = {manifest.name: registry.earlier(manifest) for manifest in manifests}
     if as_json:
-        stored = [manifest.model_dump(mode="json") for manifest in manifests]
+        builds = [build for of_one in earlier.values() for build in of_one]
         offered = entry.model_dump(mode="json") if entry else None
-        typer.echo(json.dumps({"stored": stored, "catalog": offered}, indent=2))
+        typer.echo(json.dumps({"stored": _json(manifests), "earlier": _json(builds), "catalog": offered}, indent=2))
     elif entry is not None:
         model_tables.show(model_tables.offer(model, entry))
     else:
         for manifest in manifests:
-            model_tables.show(model_tables.details(manifest, registry.path(manifest)))
+            model_tables.show(model_tables.details(manifest, registry.path(manifest), earlier[manifest.name]))
+            if manifest.evaluations:
+                model_tables.show(model_tables.evaluations(manifest))
     for problem in problems:
         complain(str(problem))
 
@@ -116,9 +128,65 @@ def verify(
             typer.echo(f"{manifest.name}: {len(manifest.files)} files as they should be")
     for problem in problems:
         complain(str(problem))
+    for manifest in sound:
+        if (manifest.model, manifest.variant) in wrong and registry.earlier(manifest):
+            complain(f"An earlier build can be put back: wren models rollback {manifest.name}")
     if problems:
         damaged = tuple(sorted({problem.model for problem in problems}))
         fail(f"The store {registry.root} is damaged. {get(damaged, registry.root)} --force")
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(help="MODEL:VARIANT.")],
+    *,
+    to: Annotated[int | None, typer.Option(metavar="VERSION", help="Another than the one before.")] = None,
+    store: StoreOption = None,
+) -> None:
+    """Put an earlier build of a variant back in place; the present one is kept, if it is not damaged."""
+    registry = _registry(store)
+    model, _, variant = name.partition(":")
+    if not variant:
+        fail(f"A variant has versions, a model has none: wren models rollback {model}:VARIANT")
+    with _failing():
+        before = registry.rollback(model, variant, to)
+    typer.echo(f"{before.name} is version {before.version} again, of {before.created:%Y-%m-%d %H:%M %Z}")
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(help="MODEL or MODEL:VARIANT.")],
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="By default named after it, with .tar.")
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Write a variant, or a model with all its variants, into one file to carry elsewhere."""
+    from rich.filesize import decimal
+
+    from model_store import archive
+
+    model, _, variant = name.partition(":")
+    path = output or Path(f"{name.replace(':', '-')}.tar")
+    with _failing():
+        manifests = archive.export(_registry(store), model, variant or None, path)
+    names = ", ".join(manifest.name for manifest in manifests)
+    typer.echo(f"{path} ({decimal(path.stat().st_size)}) holds {names}")
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `wren models export` wrote.")],
+    *,
+    store: StoreOption = None,
+) -> None:
+    """Put the variants of an exported file into the store, each file checked. Import only from whom you trust."""
+    from model_store import archive
+
+    with _failing():
+        for manifest in archive.load(_registry(store), file):
+            typer.echo(f"{manifest.name} is in the store, version {manifest.version}")
 
 
 @app.command()
@@ -165,6 +233,10 @@ def _pulled(
         if problem.model == model:
             complain(f"{problem}. Remove it: wren models rm {model}:{problem.variant}")
     return True
+
+
+def _json(manifests: "Iterable[Manifest]") -> list[dict[str, object]]:
+    return [manifest.model_dump(mode="json") for manifest in manifests]
 
 
 def _kind(source: str | None) -> "Kind | None":

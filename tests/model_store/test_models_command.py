@@ -41,8 +41,8 @@ def user_catalog(tmp_path: Path, site: Site) -> Path:
 def test_list_tells_what_is_in_the_store_and_what_is_only_known(registry: Registry, tmp_path: Path) -> None:
     add(registry, tmp_path, model="whisper-base")
     rows = [line.split() for line in wren(registry, "list").stdout.splitlines()]
-    assert ["whisper-base:fp32", "fp32", "7", "bytes", "MIT", "en", "store"] in rows
-    assert ["whisper-tiny.en", "MIT", "en", "catalogue", "only"] in rows
+    assert ["whisper-base:fp32", "1", "fp32", "7", "bytes", "by", "hand", "MIT", "en"] in rows
+    assert ["whisper-tiny.en", "MIT", "en"] in rows
     assert sum(row[0].startswith("whisper-base") for row in rows) == 1
 
 

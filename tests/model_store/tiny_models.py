@@ -8,7 +8,7 @@ from pathlib import Path
 from model_store.catalog import Catalog, FileSource, HttpsSource, Model, Source, WebFile
 from model_store.convert import Built, SourceFormat
 from model_store.errors import ConversionError
-from model_store.manifest import Manifest
+from model_store.manifest import Evaluation, Manifest
 from model_store.pull import Say
 from model_store.registry import Registry
 
@@ -69,13 +69,46 @@ def draft(model: str = "tiny", variant: str = "fp32", **changed: object) -> Mani
 
 
 def add(
-    registry: Registry, work: Path, model: str = "tiny", variant: str = "fp32", data: bytes = b"weights"
+    registry: Registry,
+    work: Path,
+    model: str = "tiny",
+    variant: str = "fp32",
+    data: bytes = b"weights",
+    **changed: object,
 ) -> Manifest:
     """Puts a variant with one file, model.onnx, into the store."""
     made = work / "made"
     made.mkdir(parents=True)
     (made / "model.onnx").write_bytes(data)
-    return registry.add(draft(model, variant), made)
+    return registry.add(draft(model, variant, **changed), made)
+
+
+def evaluation(**changed: object) -> Evaluation:
+    told = {
+        "data": "libri+misc",
+        "data_sha256": sha256(b"libri+misc"),
+        "recordings": 100,
+        "audio_s": 640.5,
+        "words": 1_000,
+        "substitutions": 40,
+        "deletions": 10,
+        "insertions": 6,
+        "wer": 5.6,
+        "wer_low": 4.9,
+        "wer_high": 6.4,
+        "cer": 2.25,
+        "speed": 21.5,
+        "tokens_per_s": 110.0,
+        "latency_p50_ms": 85.0,
+        "latency_p95_ms": 190.0,
+        "load_ms": 300.0,
+        "peak_bytes": 250_000_000,
+        "device": "A processor",
+        "threads": 2,
+        "versions": {"wren": "0.1.0", "onnxruntime": "1.22.0"},
+        "date": datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC),
+    }
+    return Evaluation.model_validate(told | changed)
 
 
 def contents(store: Path) -> dict[str, bytes]:
