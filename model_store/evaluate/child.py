@@ -1,6 +1,6 @@
 """The process that computes: an order on standard input, messages on standard output.
 
-It holds one variant and what the server holds besides, so that its memory is what a server with this variant needs.
+It holds one variant and all that the server holds besides, so its memory is what a server with this variant needs.
 """
 
 import sys
@@ -8,14 +8,16 @@ import time
 
 import service.app  # noqa: F401 - a server has the web application in memory, too
 from model_store.evaluate.energy import Meter
-from model_store.evaluate.memory import peak_bytes
 from model_store.evaluate.messages import Done, Failed, Heard, Message, Order, Ready, Recording
 from model_store.evaluate.serving import Serving
+from service.engine.heap import few_arenas
+from service.engine.resident import read_resident
 from service.errors import WrenError
 
 
 def main() -> None:
     order = Order.model_validate_json(sys.stdin.buffer.read())
+    few_arenas()
     try:
         _obey(order)
     except WrenError as error:
@@ -34,7 +36,7 @@ def _obey(order: Order) -> None:
             _say(heard)
             if isinstance(heard, Failed):
                 return
-        _say(Done(peak_bytes=peak_bytes(), energy_j=energy_j))
+        _say(Done(peak_bytes=read_resident().peak_bytes, energy_j=energy_j))
 
 
 def _heard(serving: Serving, variant: str, recording: Recording) -> Heard | Failed:
