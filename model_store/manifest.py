@@ -97,6 +97,7 @@ class Manifest(BaseModel):
     Attributes:
         parent: the variant it was made from, None for a base variant.
         recipe: the name of what made it; `recipe_sha256` is the digest of the recipe's text, None for a conversion.
+        calibrated_on: the recordings that the recipe's steps looked at.
         version: counts the builds of this name in this store, from 1.
         evaluations: the latest of each set of recordings, device and number of threads.
     """
@@ -115,6 +116,7 @@ class Manifest(BaseModel):
     source_files: tuple[SourceFile, ...] = ()
     parent: str | None = None
     recipe: str
+    calibrated_on: str | None = None
     recipe_sha256: str | None = Field(default=None, pattern=HEX_SHA256)
     version: int = Field(default=1, ge=1)
     files: tuple[File, ...]

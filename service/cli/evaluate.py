@@ -1,12 +1,11 @@
 """`wren evaluate`: its options. Only tables or JSON go to standard output."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from service.cli.options import StoreOption, read_settings
+from service.cli.options import StoreOption, read_settings, split
 
 
 def evaluate(  # noqa: PLR0913 - one parameter an option
@@ -44,7 +43,7 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     if scored_from is not None:
         evaluating.rescore(scored_from)
     elif names and data:
-        evaluating.run(names, data, sets=_split(sets), languages=_split(lang), limit=limit)
+        evaluating.run(names, data, sets=split(sets), languages=split(lang), limit=limit)
     rows = evaluating.rows
     if as_json:
         typer.echo(evaluation_tables.as_json(rows))
@@ -55,7 +54,3 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
             model_tables.show(evaluation_tables.sets(rows))
     if evaluating.failed:
         raise typer.Exit(1)
-
-
-def _split(listed: str | None) -> tuple[str, ...]:
-    return tuple(re.findall(r"[^,\s]+", listed or ""))

@@ -3,7 +3,7 @@
 import typer
 
 from service import __version__
-from service.cli import doctor, evaluate, models, plan, serve, transcribe
+from service.cli import compress, doctor, evaluate, models, plan, profile, serve, transcribe
 
 app = typer.Typer(
     name="wren",
@@ -15,8 +15,10 @@ app = typer.Typer(
 )
 app.command()(serve.serve)
 app.command()(transcribe.transcribe)
+app.command()(compress.compress)
 app.command()(evaluate.evaluate)
 app.command()(plan.plan)
+app.command()(profile.profile)
 app.command()(doctor.doctor)
 app.add_typer(models.app, name="models")
 

@@ -1,5 +1,6 @@
 """What several commands share: options, the settings that they override, and how a command fails."""
 
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,11 @@ def fail(message: str, *, code: int = 1) -> NoReturn:
     """End the command with one line on standard error."""
     complain(message)
     raise typer.Exit(code)
+
+
+def split(listed: str | None) -> tuple[str, ...]:
+    """What an option lists, separated by commas."""
+    return tuple(re.findall(r"[^,\s]+", listed or ""))
 
 
 def complain(message: str) -> None:
