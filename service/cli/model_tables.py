@@ -87,7 +87,7 @@ def evaluations(manifest: Manifest) -> Table:
             *(f"{ms:.0f} ms" for ms in (one.latency_p50_ms, one.latency_p95_ms, one.load_ms)),
             decimal(one.peak_bytes),
             "" if one.energy_j is None else f"{one.energy_j:.0f} J",
-            f"{one.device}, {one.threads} threads",
+            one.device,
             ", ".join(f"{name} {version}" for name, version in one.versions.items()),
             f"{one.date:%Y-%m-%d}",
         )

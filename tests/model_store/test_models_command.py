@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from local_site import Site
-from tiny_models import WEIGHTS, add, sha256
+from tiny_models import WEIGHTS, add, evaluation, sha256
 from typer.testing import CliRunner, Result
 
 from model_store.registry import Registry
@@ -44,6 +44,76 @@ def test_list_tells_what_is_in_the_store_and_what_is_only_known(registry: Regist
     assert ["whisper-base:fp32", "1", "fp32", "7", "bytes", "by", "hand", "MIT", "en"] in rows
     assert ["whisper-tiny.en", "MIT", "en"] in rows
     assert sum(row[0].startswith("whisper-base") for row in rows) == 1
+
+
+def test_list_tells_what_was_made_of_what_and_measured(registry: Registry, tmp_path: Path) -> None:
+    older = evaluation(wer=9.9, device="Another", date="2025-01-01T00:00:00Z")
+    latest = evaluation(data="libri_eval+libri_trainclean5+misc")
+    add(registry, tmp_path)
+    add(registry, tmp_path, variant="int8", parent="fp32", recipe="int8", evaluations=(latest, older))
+    rows = [line.split() for line in wren(registry, "list").stdout.splitlines()]
+    told = ["int8", "of", "fp32", "5.60", "%", "libri_eval+libri_trainc…", "21.5x", "MIT", "en"]
+    assert ["tiny:int8", "1", "fp32", "7", "bytes", *told] in rows
+
+
+def test_list_and_show_tell_earlier_versions(registry: Registry, tmp_path: Path) -> None:
+    for data in (b"1", b"22", b"333"):
+        add(registry, tmp_path, data=data)
+    assert "earlier" not in wren(registry, "list").stdout
+    rows = [line.split()[:5] for line in wren(registry, "list", "--versions").stdout.splitlines()]
+    assert [row for row in rows if row[0] == "tiny:fp32"] == [
+        ["tiny:fp32", "3", "fp32", "3", "bytes"],
+        ["tiny:fp32", "2", "(earlier)", "fp32", "2"],
+        ["tiny:fp32", "1", "(earlier)", "fp32", "1"],
+    ]
+    shown = wren(registry, "show", "tiny").stdout
+    assert shown.index("earlier version 2") < shown.index("earlier version 1")
+    for command in (("list",), ("show", "tiny")):
+        told = json.loads(wren(registry, *command, "--json").stdout)
+        assert [build["version"] for build in told["earlier"]] == [1, 2]
+
+
+def test_show_tells_each_evaluation(registry: Registry, tmp_path: Path) -> None:
+    add(registry, tmp_path, evaluations=(evaluation(), evaluation(device="Another", threads=1, energy_j=55.0)))
+    shown = wren(registry, "show", "tiny:fp32").stdout.splitlines()
+    (first, second) = (line for line in shown if line.startswith("libri+misc"))
+    told = "5.60 % 4.90 to 6.40 2.25 % 21.5x 85 ms 190 ms 300 ms 250.0 MB"
+    assert told in " ".join(first.split())
+    assert "A processor" in first
+    assert "Another" in second
+    assert "55 J" in second
+    assert "2026-03-04" in first
+
+
+def test_rollback_tells_what_is_back(registry: Registry, tmp_path: Path) -> None:
+    for data in (b"1", b"22", b"333"):
+        add(registry, tmp_path, data=data)
+    assert wren(registry, "rollback", "tiny:fp32").stdout.startswith("tiny:fp32 is version 2 again, of 2")
+    assert wren(registry, "rollback", "tiny:fp32", "--to", "3").exit_code == 0
+    assert registry.get("tiny", "fp32").version == 3
+
+
+def test_a_model_is_exported_to_a_file_and_imported(registry: Registry, tmp_path: Path) -> None:
+    add(registry, tmp_path)
+    add(registry, tmp_path, variant="int8")
+    file = tmp_path / "carried.tar"
+    done = wren(registry, "export", "tiny", "-o", str(file))
+    assert done.stdout == f"{file} (10.2 kB) holds tiny:fp32, tiny:int8\n"
+    other = Registry(tmp_path / "other")
+    assert wren(other, "import", str(file)).stdout.splitlines() == [
+        "tiny:fp32 is in the store, version 1",
+        "tiny:int8 is in the store, version 1",
+    ]
+    assert other.list() == registry.list()
+
+
+def test_an_export_is_named_after_what_is_in_it(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(registry, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert wren(registry, "export", "tiny:fp32").exit_code == 0
+    assert (tmp_path / "tiny-fp32.tar").exists()
 
 
 def test_list_tells_of_a_broken_variant_and_lists_the_others(registry: Registry, tmp_path: Path) -> None:
@@ -85,6 +155,12 @@ def test_verify_names_the_damaged_file_and_fails(registry: Registry, tmp_path: P
     assert wren(registry, "verify", "other").exit_code == 0
 
 
+def test_verify_tells_of_a_build_to_go_back_to(registry: Registry, tmp_path: Path) -> None:
+    add(registry, tmp_path, data=b"1")
+    (registry.path(add(registry, tmp_path)) / "model.onnx").write_bytes(b"Weights")
+    assert "wren models rollback tiny:fp32\n" in wren(registry, "verify").stderr
+
+
 def test_rm_asks_first(registry: Registry, tmp_path: Path) -> None:
     add(registry, tmp_path)
     assert wren(registry, "rm", "tiny", answer="n\n").exit_code == 1
@@ -109,6 +185,10 @@ def test_rm_with_yes_does_not_ask(registry: Registry, tmp_path: Path) -> None:
         (["show", "tiny:int8"], "wren: The store has no 'tiny:int8'. In it: nothing."),
         (["verify", "tiny"], "wren: The store has no 'tiny'."),
         (["rm", "--yes", "tiny"], "wren: The store has no 'tiny'."),
+        (["rollback", "tiny:fp32"], "wren: The store has no 'tiny:fp32'."),
+        (["rollback", "tiny"], "wren: A variant has versions, a model has none: wren models rollback tiny:VARIANT"),
+        (["export", "tiny"], "wren: The store has no 'tiny'."),
+        (["import", "/none.tar"], "wren: Cannot import /none.tar, the store is as it was: it cannot be read (No such"),
         (["list", "--catalog", "/none.toml"], "wren: The catalogue /none.toml cannot be used: No such file"),
     ],
 )
