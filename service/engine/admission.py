@@ -22,6 +22,9 @@ UNKNOWN_MEMORY_BYTES = 2**30
 
 MAX_QUEUE_S = 4 * 3600.0
 
+LEAST_QUEUE_S = 120.0
+"""Seconds of audio that may wait however little memory a variant leaves: 8 MB, within what its profile errs."""
+
 BASE_BUDGET_S = 120.0
 BUDGET_PER_S = 4.0
 """Seconds allowed for each second of audio: a machine that needs more cannot keep up with a speaker by far."""
@@ -56,10 +59,19 @@ class Verdict:
     cause: Literal["none", "queue", "deadline"]
 
 
-def queue_limit_s(memory_bytes: int, asked_s: float | None) -> tuple[float, str]:
-    """Seconds of audio that may be in work at once, with the reason; `memory_bytes` is 0 if unknown."""
+def queue_limit_s(memory_bytes: int, asked_s: float | None, *, variant_bytes: int | None = None) -> tuple[float, str]:
+    """Seconds of audio that may be in work at once, with the reason.
+
+    Args:
+        memory_bytes: that the server may use; 0 if unknown.
+        asked_s: by a setting.
+        variant_bytes: that the variant that mostly serves was planned to need.
+    """
     if asked_s is not None:
         return asked_s, "asked for"
+    left_s = max(LEAST_QUEUE_S, (memory_bytes - (variant_bytes or 0)) / BYTES_PER_S)
+    if memory_bytes and left_s < min(MAX_QUEUE_S, memory_bytes * MEMORY_SHARE / BYTES_PER_S):
+        return left_s, f"what the variant leaves of the memory, at {BYTES_PER_S:,} bytes a second"
     share_s = (memory_bytes or UNKNOWN_MEMORY_BYTES) * MEMORY_SHARE / BYTES_PER_S
     if share_s > MAX_QUEUE_S:
         return MAX_QUEUE_S, f"the most there is by default, {MAX_QUEUE_S / 3600:g} hours"

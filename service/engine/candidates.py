@@ -91,7 +91,7 @@ def _against(manifest: Manifest, base: Manifest) -> Loss:
     common = _widest({sha256: one for sha256, one in own.items() if sha256 in its})
     if common is None:
         return Loss(None, base.name, _widest(own))
-    return Loss(common.wer - its[common.data_sha256].wer, f"{base.name} on {common.data}", common)
+    return Loss(common.wer - its[common.data_sha256].wer, base.name, common)
 
 
 def _across(manifests: Sequence[Manifest], within: Mapping[str, Loss]) -> dict[str, Loss]:
@@ -105,7 +105,7 @@ def _across(manifests: Sequence[Manifest], within: Mapping[str, Loss]) -> dict[s
     bases = {one.model: direct[one.name].wer for one in manifests if one.parent is None and one.name in direct}
     losses: dict[str, Loss] = {}
     for one in manifests:
-        own, reference = within[one.name], f"{best} on {lowest.data}"
+        own, reference = within[one.name], best
         if one.name in direct:
             losses[one.name] = Loss(direct[one.name].wer - lowest.wer, reference, direct[one.name])
         elif one.model in bases and own.points is not None:

@@ -57,12 +57,17 @@ class LocalEngine:
         self._device = read_device()
         self._observer = observer or Unobserved()
         self._registry = Registry(settings.store)
-        threads = settings.threads or self._device.cores
-        self._loader = Loader(self._registry, self._device, threads=threads, executors=settings.executors)
+        self._planner = Planner(self._registry, self._device, settings)
+        self._loader = Loader(
+            self._registry,
+            self._device,
+            threads=settings.threads or self._device.cores,
+            executors=settings.executors,
+            memory_bytes=self._planner.memory_bytes,
+        )
         self._loaded = Loaded(self._loader)
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="wren-load")
         self._running: Rooms | None = None
-        self._planner = Planner(self._registry, self._device, settings)
         self._known: Choices | None = None
         self._stamp = 0
         self._read_s = -math.inf
@@ -81,9 +86,12 @@ class LocalEngine:
         await self._load(self._survey)
         choice = self._choose(self._settings.model)
         _log.info("%s serves %s: %s", choice.name, self._settings.model, choice.reason)
-        hosted = await self._load(lambda: self._loaded.settle(choice.manifest))
+        hosted = await self._load(lambda: self._loaded.settle(choice.manifest, choice.planned))
         executors = self._loader.layout.executors
-        limit_s, reason = queue_limit_s(self._planner.memory_bytes, self._settings.max_waiting_s)
+        planned_bytes = choice.planned.memory_bytes if choice.planned else None
+        limit_s, reason = queue_limit_s(
+            self._planner.memory_bytes, self._settings.max_waiting_s, variant_bytes=planned_bytes
+        )
         _log.info("up to %.0f s of audio may wait: %s", limit_s, reason)
         hearing = Hearing(detector, threads=self._device.cores, max_duration_s=self._settings.max_duration_s)
         scheduler = Scheduler(hearing.submit, self._observer, renew=self._renew, stuck_s=self._settings.stuck_s)

@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from model_store.manifest import Manifest
 from service.engine.loading import Loader
+from service.engine.plan import Planned
 from service.engine.profile import Hosted
 
 _log = logging.getLogger(__name__)
@@ -33,13 +34,13 @@ class Loaded:
                 self._hosted.move_to_end(manifest.name)
             return found
 
-    def settle(self, manifest: Manifest) -> Hosted:
+    def settle(self, manifest: Manifest, planned: Planned | None = None) -> Hosted:
         """The variant that mostly serves, loaded first: by it the executors are chosen.
 
         Raises:
             ModelUnavailable: a file is missing or damaged, or this runtime cannot run it.
         """
-        return self._keep(self._loader.settle(manifest))
+        return self._keep(self._loader.settle(manifest, planned))
 
     def get(self, manifest: Manifest) -> Hosted:
         """A variant, loaded and warmed up if it is not there.

@@ -15,6 +15,7 @@ from service.engine.fingerprint import Conditions
 from service.engine.forming import Layout, best_layout, layouts
 from service.engine.heap import give_back
 from service.engine.lanes import BUCKETS
+from service.engine.plan import Planned
 from service.engine.profile import Hosted, Profile
 from service.engine.profiles import Profiles
 from service.engine.timing import measure, throughput
@@ -44,15 +45,25 @@ def most_rows(memory_bytes: int, row_bytes: int, executors: int) -> int:
 class Loader:
     """Loads variants for the executors that `settle` chose. For one thread."""
 
-    def __init__(self, registry: Registry, device: Device, *, threads: int, executors: int | None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        device: Device,
+        *,
+        threads: int,
+        executors: int | None,
+        memory_bytes: int | None = None,
+    ) -> None:
+        """Make one; `memory_bytes` is what may be used if that is less than the device has."""
         self._registry, self._device, self._threads = registry, device, threads
+        self._memory_bytes = device.memory_bytes if memory_bytes is None else memory_bytes
         self._candidates = _candidates(threads, executors)
         self._profiles = Profiles(registry.root, device)
         self._conditions = Conditions.of(device, threads=threads, executors=executors)
         self.layout = self._candidates[0]
 
-    def settle(self, manifest: Manifest) -> Hosted:
-        """Load the variant that mostly serves, with the layout that computes most of it.
+    def settle(self, manifest: Manifest, planned: Planned | None = None) -> Hosted:
+        """Load the variant that mostly serves, with the layout that computes most of it, or with what was planned.
 
         Raises:
             ModelUnavailable: a file is missing or damaged, or this runtime cannot run it.
@@ -62,10 +73,10 @@ class Loader:
             hosted = self.measure(manifest)
             self._profiles.keep(manifest, hosted.profile, self._conditions)
         else:
-            self.layout = profile.layout
+            self.layout = _shared(profile.layout, planned.executors, self._threads) if planned else profile.layout
             hosted = self._hosted(manifest, profile)
         _log.info("executors: %s", hosted.profile.layout_reason)
-        return hosted
+        return self._within(hosted, planned)
 
     def load(self, manifest: Manifest) -> Hosted:
         """Load another variant.
@@ -77,10 +88,10 @@ class Loader:
         known = (self._profiles.find(manifest, conditions) for conditions in (self._conditions, here))
         profile = next((profile for profile in known if profile is not None), None)
         if profile is not None:
-            return self._hosted(manifest, profile)
+            return self._within(self._hosted(manifest, profile))
         hosted = self._trial(manifest, self.layout)
         self._profiles.keep(manifest, hosted.profile, here)
-        return hosted
+        return self._within(hosted)
 
     def renew(self, lost: Hosted) -> Hosted:
         """Load a variant once more, which costs what it did: to measure it in the midst of work would mislead.
@@ -118,6 +129,12 @@ class Loader:
         profile = measure(recognizer, most_rows=most_rows(self._device.memory_bytes, row_bytes, layout.executors))
         give_back()
         return Hosted(manifest, recognizer, replace(profile, layout=layout), load_ms)
+
+    def _within(self, hosted: Hosted, planned: Planned | None = None) -> Hosted:
+        """With no more rows than were planned, or than there is memory for; what is kept on disk knows no budget."""
+        row_bytes = hosted.recognizer.backend.row_bytes(BUCKETS[0])
+        most = planned.rows if planned else most_rows(self._memory_bytes, row_bytes, self.layout.executors)
+        return replace(hosted, profile=replace(hosted.profile, rows=min(most, hosted.profile.rows)))
 
     def _hosted(self, manifest: Manifest, profile: Profile) -> Hosted:
         recognizer, load_ms = self._recognizer(manifest, self.layout)
@@ -159,6 +176,11 @@ def _openvino(manifest: Manifest, folder: Path, *, threads: int, streams: int) -
         raise ModelUnavailable(manifest.name, 'it needs OpenVINO: pip install "wren-asr[openvino]"') from error
     exact = manifest.precision == "fp32"
     return OpenVinoEncoder(folder / "encoder.onnx", threads=threads, streams=streams, exact=exact)
+
+
+def _shared(layout: Layout, executors: int, threads: int) -> Layout:
+    """Fewer executors have more threads each."""
+    return layout if executors >= layout.executors else Layout(executors, max(1, threads // executors))
 
 
 def _candidates(threads: int, executors: int | None) -> Sequence[Layout]:

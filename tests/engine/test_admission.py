@@ -6,6 +6,7 @@ import pytest
 from service.engine.admission import (
     BASE_BUDGET_S,
     HALF_LIFE_S,
+    LEAST_QUEUE_S,
     MAX_QUEUE_S,
     Speed,
     Verdict,
@@ -48,6 +49,15 @@ def test_the_limit_is_a_quarter_of_the_memory() -> None:
 
 def test_the_limit_is_four_hours_on_a_large_machine() -> None:
     assert queue_limit_s(512 * GIB, None) == (MAX_QUEUE_S, "the most there is by default, 4 hours")
+
+
+def test_the_limit_is_no_more_than_the_variant_leaves() -> None:
+    limit_s, reason = queue_limit_s(GIB, None, variant_bytes=GIB - 64_000 * 500)
+    assert limit_s == 500
+    assert reason == "what the variant leaves of the memory, at 64,000 bytes a second"
+    assert queue_limit_s(GIB, None, variant_bytes=GIB) == (LEAST_QUEUE_S, reason)
+    assert queue_limit_s(GIB, None, variant_bytes=GIB // 8) == queue_limit_s(GIB, None)
+    assert queue_limit_s(0, None, variant_bytes=GIB) == queue_limit_s(0, None)
 
 
 def test_memory_that_is_unknown_is_taken_to_be_small() -> None:

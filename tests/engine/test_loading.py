@@ -1,14 +1,18 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from model_store.registry import Registry
 from service.engine.device import read_device
+from service.engine.fingerprint import Conditions
 from service.engine.forming import Layout
 from service.engine.lanes import BUCKETS
 from service.engine.loading import MOST_ROWS, Loader, most_rows
-from service.engine.profiles import FOLDER
+from service.engine.plan import Planned
+from service.engine.profiles import FOLDER, Profiles
 from service.errors import ModelUnavailable
+from tests.engine.plans import COSTS, candidate
 from tests.engine.recordings import TINY
 from tests.engine.stores import cut, linked_store
 
@@ -49,6 +53,28 @@ def test_executors_that_are_asked_for_are_taken(tmp_path: Path) -> None:
     one = loader(store, threads=2, executors=4)
     one.settle(Registry(store).get(TINY, "int8"))
     assert one.layout == Layout(4, 1)
+
+
+def test_what_was_planned_limits_rows_and_executors(tmp_path: Path) -> None:
+    store = linked_store(tmp_path, f"{TINY}/int8")
+    manifest = Registry(store).get(TINY, "int8")
+    loader(store, threads=2, executors=2).settle(manifest)
+    costs = replace(COSTS, rows=8, executors=2)
+    planned = Planned(candidate(manifest.name), costs, rows=1, executors=1)
+    one = loader(store, threads=2, executors=2)
+    assert one.settle(manifest, planned).profile.rows == 1
+    assert one.layout == Layout(1, 2)
+
+
+def test_rows_keep_to_the_memory_that_may_be_used(tmp_path: Path) -> None:
+    store = linked_store(tmp_path, f"{TINY}/int8")
+    manifest = Registry(store).get(TINY, "int8")
+    registry, device = Registry(store), read_device()
+    measured = loader(store, threads=1).settle(manifest).profile
+    Profiles(store, device).keep(manifest, replace(measured, rows=8), Conditions.of(device, threads=1))
+    small = Loader(registry, device, threads=1, executors=None, memory_bytes=64 * MIB)
+    assert small.settle(manifest).profile.rows == 1
+    assert loader(store, threads=1).settle(manifest).profile.rows == 8
 
 
 def test_a_damaged_profile_is_measured_anew(tmp_path: Path) -> None:
