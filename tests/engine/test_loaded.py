@@ -48,19 +48,22 @@ def test_the_least_lately_used_is_dropped_and_still_works() -> None:
 
 
 @pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx", "config.json", "tokenizer.json"])
-@pytest.mark.parametrize("fault", ["missing", "cut", "empty", "text"])
+@pytest.mark.parametrize("fault", ["missing", "cut", "empty", "text", "changed"])
 def test_a_damaged_file_makes_a_variant_unavailable(tmp_path: Path, name: str, fault: str) -> None:
     store = linked_store(tmp_path, "whisper-tiny.en/int8")
     path = store / "whisper-tiny.en" / "int8" / name
+    content = path.read_bytes()
     if fault == "cut":
         cut(path)
     else:
         path.unlink()
+    if fault == "changed":
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     if fault in {"empty", "text"}:
         path.write_text("" if fault == "empty" else "This is no model.")
     registry = Registry(store)
     loaded = loaded_of(registry)
-    with pytest.raises(ModelUnavailable, match=r"The model 'whisper-tiny\.en:int8' cannot be loaded: .+"):
+    with pytest.raises(ModelUnavailable, match=rf"The model 'whisper-tiny\.en:int8' cannot be loaded: .+ {name}: .+"):
         load(loaded, registry, VARIANTS[0])
     assert loaded.names() == ()
 
