@@ -95,8 +95,7 @@ def _computed(
     order = Order(store=registry.root, variant=manifest.name, threads=threads, recordings=recordings)
     # The very first start of a variant measures how to share the cores, by loading it several times over. What is
     # evaluated is every later one.
-    for _ in compute(order.model_copy(update={"recordings": ()})):
-        pass
+    _listened(order.model_copy(update={"recordings": ()}), silent)
     ready, heard, done = _listened(order, report)
     run = Run(
         variant=manifest.name,
