@@ -22,7 +22,7 @@ class Profiles:
     """Those of a store and of this machine. A store that cannot be written to costs a measurement at every start."""
 
     def __init__(self, store: Path, device: Device) -> None:
-        self._folder = store.expanduser() / FOLDER
+        self.folder = store.expanduser() / FOLDER
         self.machine = fingerprint.machine(device)
 
     def find(self, manifest: Manifest, conditions: Conditions) -> Profile | None:
@@ -57,7 +57,7 @@ class Profiles:
 
     def writable(self) -> bool:
         """Whether anything can be kept."""
-        return self._replace(self._folder / "writable", b"", in_place_of=self._folder / "writable")
+        return self._replace(self.folder / "writable", b"", in_place_of=self.folder / "writable")
 
     def _replace(self, path: Path, content: bytes, *, in_place_of: Path) -> bool:
         try:
@@ -73,7 +73,7 @@ class Profiles:
 
     def _path(self, manifest: Manifest, conditions: Conditions) -> Path:
         key = fingerprint.key(manifest, self.machine, conditions)
-        return self._folder / f"{manifest.model}-{manifest.variant}-{key}.json"
+        return self.folder / f"{manifest.model}-{manifest.variant}-{key}.json"
 
     def _refusal_path(self, manifest: Manifest, conditions: Conditions) -> Path:
         return self._path(manifest, conditions).with_suffix(".refused")

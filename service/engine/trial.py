@@ -13,14 +13,16 @@ import os
 import statistics
 import sys
 import time
-import wave
 from dataclasses import replace
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
+import soundfile
 from pydantic import TypeAdapter
 
+from model_store.errors import StoreError
 from model_store.registry import Registry
 from service.app import create_app
 from service.audio.types import MAX_WINDOW_S, VadOptions
@@ -35,7 +37,7 @@ from service.engine.profile import Profile, Service, Timings
 from service.engine.resident import read_resident
 from service.engine.timing import PROMPT_AND_END, STEPS, WINDOWS_S, encodings, steppings, throughput
 from service.engine.types import Engine, Request, Served
-from service.errors import ModelUnavailable
+from service.errors import ModelUnavailable, WrenError
 from service.recognition.types import Options
 from service.settings import Settings
 
@@ -55,6 +57,8 @@ def main() -> None:
         found = _found(asked)
     except ModelUnavailable as error:
         sys.exit(error.reason)
+    except (StoreError, WrenError) as error:
+        sys.exit(str(error))
     sys.stdout.buffer.write(AS_JSON.dump_json(found))
 
 
@@ -106,15 +110,13 @@ async def service(settings: Settings) -> Service:
 
 
 def spoken(times: int, *, seconds: float) -> bytes:
-    """The sentence that comes with Wren, so many times in so much time, as a WAV file."""
-    sample = files("service").joinpath("cli/sample.wav")
-    with sample.open("rb") as file, wave.open(file) as source:
-        shape, sentence = source.getparams(), source.readframes(source.getnframes())
-    each = round(seconds / times * shape.framerate) * shape.sampwidth * shape.nchannels
+    """The sentence that comes with Wren, so many times in so much time, as a FLAC file."""
+    with files("service").joinpath("cli/sample.wav").open("rb") as file:
+        sentence, rate = soundfile.read(file, dtype="int16")
+    each = np.zeros(round(seconds / times * rate), np.int16)
+    each[: len(sentence)] = sentence[: len(each)]
     out = BytesIO()
-    with wave.open(out, "wb") as target:
-        target.setparams(shape)
-        target.writeframes(times * sentence[:each].ljust(each, b"\0"))
+    soundfile.write(out, np.tile(each, times), rate, format="FLAC")
     return out.getvalue()
 
 

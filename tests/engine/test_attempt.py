@@ -1,0 +1,48 @@
+import signal
+from pathlib import Path
+
+import pytest
+
+from service.engine.attempt import Attempt, CannotRun, OutOfTime, outcome, why, without_settings
+from service.engine.fingerprint import Conditions
+from service.engine.profile import Profile
+from tests.store import STORE
+
+ONE_CORE = Conditions(threads=1, executors=None, memory_class=4)
+
+
+def attempt(store: Path, name: str = "whisper-tiny.en:int8") -> Attempt:
+    return Attempt("timings", store, name, ONE_CORE)
+
+
+def test_what_is_asked_of_the_server_is_asked_of_the_process() -> None:
+    assert attempt(STORE).command[-4:] == ["timings", str(STORE), "whisper-tiny.en:int8", "--threads=1"]
+    asked = Attempt("service", STORE, "m:v", ONE_CORE.with_executors(3))
+    assert asked.command[-2:] == ["--threads=1", "--executors=3"]
+
+
+def test_settings_of_this_server_are_not_for_the_process() -> None:
+    assert without_settings({"PATH": "/bin", "WREN_MEMORY": "1MB", "WREN_MODEL": "another"}) == {"PATH": "/bin"}
+
+
+@pytest.mark.parametrize(
+    ("status", "stderr", "reason"),
+    [
+        (-signal.SIGKILL, "", "its process was killed, most likely for want of memory"),
+        (-signal.SIGSEGV, "a warning\n", "its process was ended by SIGSEGV"),
+        (1, "Traceback\n  a line\nRuntimeError: this and that.\n", "RuntimeError: this and that"),
+        (3, " \n", "its process ended with status 3"),
+    ],
+)
+def test_how_a_process_ended_is_told(status: int, stderr: str, reason: str) -> None:
+    assert why(status, stderr) == reason
+
+
+def test_a_process_that_fails_says_why_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(CannotRun, match=r"^The store has no 'whisper-tiny\.en:int8'"):
+        outcome(attempt(tmp_path), Profile, within_s=60)
+
+
+def test_a_process_that_takes_too_long_is_ended() -> None:
+    with pytest.raises(OutOfTime):
+        outcome(attempt(STORE), Profile, within_s=0.01)
