@@ -16,6 +16,7 @@ from service.cli.findings import Finding
 from service.cli.options import get, missing_models
 from service.cli.sample import SAMPLE, SAMPLE_TEXT
 from service.engine.device import Device, read_device
+from service.engine.gpu import Gpus, read_gpus
 from service.errors import WrenError
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def check_device(_: "Settings") -> Iterator[Finding]:
     yield Finding("cores", "ok", f"{device.cores} ({device.cores_reason})")
     yield _memory(device)
     yield _cpu(device)
+    yield gpu_finding(read_gpus())
 
 
 def check_providers(_: "Settings") -> Iterator[Finding]:
@@ -154,6 +156,13 @@ def _cpu(device: Device) -> Finding:
     if device.features and not device.fast_int8:
         return Finding("cpu", "warn", told, "INT8 saves memory here, hardly time: compare with an FP32 variant.")
     return Finding("cpu", "ok", told)
+
+
+def gpu_finding(found: Gpus) -> Finding:
+    if found.broken:
+        return Finding("gpu", "warn", found.reason, "The CPU is used. Mend the driver: nvidia-smi must list the GPU.")
+    told = (f"{gpu.name}: {gpu.free_bytes // MIB} of {gpu.memory_bytes // MIB} MiB free" for gpu in found.gpus)
+    return Finding("gpu", "ok", "; ".join(told) or f"none: {found.reason}")
 
 
 async def _recognise_sample(settings: "Settings") -> "tuple[Served, float, float]":

@@ -101,16 +101,16 @@ def _across(manifests: Sequence[Manifest], within: Mapping[str, Loss]) -> dict[s
         return {}
     direct = {one.name: found[sha256] for one in manifests if sha256 in (found := _latest(one))}
     best = min(direct, key=lambda name: (direct[name].wer, name))
-    lowest = direct[best]
+    lowest = direct[best].wer
     bases = {one.model: direct[one.name].wer for one in manifests if one.parent is None and one.name in direct}
     losses: dict[str, Loss] = {}
     for one in manifests:
-        own, reference = within[one.name], best
+        own = within[one.name]
         if one.name in direct:
-            losses[one.name] = Loss(direct[one.name].wer - lowest.wer, reference, direct[one.name])
+            losses[one.name] = Loss(direct[one.name].wer - lowest, best, direct[one.name])
         elif one.model in bases and own.points is not None:
-            points = bases[one.model] - lowest.wer + own.points
-            losses[one.name] = Loss(points, f"{reference}, by way of its base variant", own.shown)
+            points = bases[one.model] - lowest + own.points
+            losses[one.name] = Loss(points, f"{best}, by way of its base variant", own.shown)
         else:
             losses[one.name] = Loss(own.points, own.reference, own.shown, comparable=False)
     return losses

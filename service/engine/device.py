@@ -77,12 +77,21 @@ def parse_quota(quota: str, period: str) -> float | None:
 
 
 def parse_memory_limit(text: str) -> int | None:
-    """Bytes that `memory.max` (v2) or `memory.limit_in_bytes` (v1) allows, None for no limit."""
+    """Bytes that `memory.max`, `memory.high` (v2) or `memory.limit_in_bytes` (v1) allows, None for no limit."""
     try:
         limit = int(text)
     except ValueError:
         return None
     return limit if 0 < limit < UNLIMITED_BYTES else None
+
+
+def parse_hierarchical_limit(stat: str) -> int | None:
+    """Bytes by a `memory.stat` of v1, which knows the limits of cgroups above that a container does not see."""
+    for line in stat.splitlines():
+        name, _, amount = line.partition(" ")
+        if name == "hierarchical_memory_limit":
+            return parse_memory_limit(amount)
+    return None
 
 
 def parse_memory_total(meminfo: str) -> int | None:
@@ -155,11 +164,12 @@ def _cpu_quota(root: Path, cgroups: dict[str, str]) -> float | None:
 
 
 def _memory_limit(root: Path, cgroups: dict[str, str]) -> int | None:
-    limits = [parse_memory_limit(_read(folder / "memory.max")) for folder in _folders(root, "", cgroups.get(""))]
-    limits += [
-        parse_memory_limit(_read(folder / "memory.limit_in_bytes"))
-        for folder in _folders(root, "memory", cgroups.get("memory"))
-    ]
+    """The smallest of this cgroup and of those above it; from `memory.high` on a process is slowed until it stalls."""
+    unified = list(_folders(root, "", cgroups.get("")))
+    limits = [parse_memory_limit(_read(folder / name)) for folder in unified for name in ("memory.max", "memory.high")]
+    for folder in _folders(root, "memory", cgroups.get("memory")):
+        limits.append(parse_memory_limit(_read(folder / "memory.limit_in_bytes")))
+        limits.append(parse_hierarchical_limit(_read(folder / "memory.stat")))
     return min((limit for limit in limits if limit is not None), default=None)
 
 

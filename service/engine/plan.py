@@ -273,7 +273,8 @@ def _reasoned(
     among = f"of the {len(left)} that fit" if first else f"of the {len(left)} that are left"
     others = len(tied) - 1
     tie = f", as {others} more within {_margin(prefer)}; of these it has the {_SECOND[prefer]}" if others else ""
-    told = [f"{_BEST[prefer]} {among}{tie}" if len(left) > 1 or first else "the last that fits", _figures(best)]
+    alone = "the only one that fits" if first else "the last that fits"
+    told = [f"{_BEST[prefer]} {among}{tie}" if len(left) > 1 else alone, _figures(best)]
     if (best.rows, best.executors) != (best.costs.rows, best.costs.executors):
         most = f"{best.costs.executors} x {best.costs.rows}"
         told.append(f"the memory has room for {best.executors} x {best.rows} of {most} executors x rows")

@@ -6,6 +6,7 @@ from service.engine.device import (
     parse_cgroups,
     parse_cpu,
     parse_cpu_max,
+    parse_hierarchical_limit,
     parse_memory_limit,
     parse_memory_total,
     parse_quota,
@@ -133,6 +134,31 @@ def test_v1_container_whose_path_is_the_hosts_is_limited_by_its_mount(tmp_path: 
     }
     device = read_device(machine(tmp_path, files), affinity=16)
     assert (device.cores, device.memory_bytes) == (3, 2 * GIB)
+
+
+def test_the_limit_from_which_a_process_is_slowed_counts(tmp_path: Path) -> None:
+    files = {
+        "proc/self/cgroup": "0::/a/b\n",
+        "sys/fs/cgroup/a/memory.high": str(GIB),
+        "sys/fs/cgroup/a/memory.max": str(3 * GIB),
+        "sys/fs/cgroup/a/b/memory.max": str(2 * GIB),
+        "sys/fs/cgroup/a/b/memory.high": "max",
+    }
+    assert read_device(machine(tmp_path, files)).memory_bytes == GIB
+
+
+def test_v1_limit_of_a_cgroup_that_the_container_does_not_see_counts(tmp_path: Path) -> None:
+    files = {
+        "proc/self/cgroup": "4:memory:/docker/abc\n",
+        "sys/fs/cgroup/memory/memory.limit_in_bytes": str(2 * GIB),
+        "sys/fs/cgroup/memory/memory.stat": f"cache 0\nhierarchical_memory_limit {GIB}\ntotal_cache 0\n",
+    }
+    assert read_device(machine(tmp_path, files)).memory_bytes == GIB
+
+
+@pytest.mark.parametrize("stat", ["", "cache 0\n", "hierarchical_memory_limit 9223372036854771712\n"])
+def test_v1_statistics_without_a_limit_are_none(stat: str) -> None:
+    assert parse_hierarchical_limit(stat) is None
 
 
 def test_bare_machine_has_no_limit_but_its_own(tmp_path: Path) -> None:
