@@ -1,6 +1,5 @@
 """`wren plan`: which variants fit a budget on this machine, in which order and why, and what rules the others out."""
 
-import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
     from model_store.manifest import Manifest
     from service.engine.budget import Asked
     from service.engine.plan import Plan
-    from service.engine.survey import Surveyor
     from service.settings import Settings
 
 T = TypeVar("T")
@@ -69,15 +67,21 @@ def plan(  # noqa: PLR0913 - one parameter an option
 def _planned(settings: "Settings", name: str, asked: "Asked", *, measure: bool) -> "Plan":
     from model_store.registry import Registry
     from service import logs
+    from service.cli.profile import measure as measure_all
     from service.engine.device import read_device
     from service.engine.planner import Planner
 
     logs.configure(log_format=settings.log_format, level="warning")
     registry = Registry(settings.store)
     manifests = _of(registry.list(), name, settings)
-    planner = Planner(registry, read_device(), settings)
+    device = read_device()
+    planner = Planner(registry, device, settings)
     if measure:
-        _measure(planner.surveyor(asked), manifests)
+        surveyor = planner.surveyor(asked)
+        if surveyor.conditions.threads > device.cores:
+            fail(f"There are {device.cores} cores ({device.cores_reason}). Plan with what is known: --no-measure.")
+        for variant, reason in measure_all(surveyor, surveyor.lacking(manifests)).items():
+            complain(f"{variant}: {reason}")
     return planner.plan(manifests, asked)
 
 
@@ -91,19 +95,6 @@ def _of(stored: "Sequence[Manifest]", name: str, settings: "Settings") -> "list[
         models = ", ".join(dict.fromkeys(manifest.model for manifest in speakers)) or "no model"
         fail(f"The store {settings.store} has no {name}; it has {models}. {get((name,), settings.store)}")
     return of_name
-
-
-def _measure(surveyor: "Surveyor", manifests: "Sequence[Manifest]") -> None:
-    """Profile those that lack it, and say so: it takes some seconds for each."""
-    from service.engine.attempt import CannotRun, OutOfTime
-
-    lacking = surveyor.lacking(manifests)
-    for number, manifest in enumerate(lacking, start=1):
-        sys.stderr.write(f"measuring {manifest.name} ({number} of {len(lacking)}), once for this machine\n")
-        try:
-            surveyor.measure(manifest)
-        except (CannotRun, OutOfTime) as error:
-            complain(f"{manifest.name}: {error}")
 
 
 def _show(name: str, found: "Plan", *, as_json: bool) -> None:

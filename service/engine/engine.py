@@ -204,10 +204,13 @@ class LocalEngine:
         return tuple(manifest for manifest in self._registry.list() if manifest.family in SPEECH_FAMILIES)
 
     def _survey(self) -> None:
-        """Measure what was never measured here, the model that serves first."""
+        """Measure what was never measured here, first the variants of the default model that a plan may choose."""
         if self._settings.profile_s:
             model = self._settings.model.partition(":")[0]
-            in_order = sorted(self._speakers(), key=lambda manifest: manifest.model != model)
+            in_order = sorted(
+                self._speakers(),
+                key=lambda one: (one.model != model, one.parent is not None and not one.evaluations),
+            )
             self._planner.surveyor().survey(in_order, within_s=self._settings.profile_s)
 
     async def _load_in_time(self, manifest: Manifest, deadline_s: float | None) -> Hosted:

@@ -19,7 +19,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = linked_store(tmp_path_factory.mktemp("store"), f"{TINY}/int8", "silero-vad/fp32")
     done = wren("plan", "--store", store, "--cores", "1", *ANY_LOSS)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == f"measuring {TINY}:int8 (1 of 1), once for this machine\n"
+    assert done.stderr == f"measuring {TINY}:int8 (1 of 1)\n"
     return store
 
 
@@ -59,6 +59,12 @@ def test_nothing_is_measured_if_it_is_not_wanted(store: Path) -> None:
     done = wren("plan", "--store", store, "--cores", "64", *ANY_LOSS, "--no-measure")
     assert done.returncode == 1
     assert "not profiled on this machine with 64 cores" in done.stdout
+
+
+def test_more_cores_than_there_are_cannot_be_measured(store: Path) -> None:
+    done = wren("plan", "--store", store, "--cores", "1000")
+    assert done.returncode == 1
+    assert done.stderr.endswith("Plan with what is known: --no-measure.\n")
 
 
 @pytest.mark.parametrize(("option", "value"), [("--memory", "much"), ("--latency", "soon")])
