@@ -36,9 +36,8 @@ class OnnxMemory:
     def empty(cls, sizes: "Sizes", log_weights: Floats) -> "OnnxMemory":
         """For an encoder to write into."""
         length = log_weights.shape[1]
-        keys, values = (1, sizes.heads, sizes.cross_size, length), (1, sizes.heads, length, sizes.cross_size)
-        layers = (np.empty(shape, np.float32) for _ in range(sizes.layers) for shape in (keys, values))
-        return cls(tuple(layers), log_weights)
+        shapes = (sizes.cross_shape(index, rows=1, length=length) for index in range(2 * sizes.layers))
+        return cls(tuple(np.empty(shape, np.float32) for shape in shapes), log_weights)
 
     @property
     def length(self) -> int:
@@ -51,15 +50,28 @@ class OnnxMemory:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Read off the decoder's shapes. The size of a head may differ: caches can be padded for the fused attention."""
+    """Read off the decoder's shapes: the number of heads of each layer, the size of all of them.
 
-    layers: int
-    heads: int
+    Layers may differ once they are pruned, self- and cross-attention too. So may the size of their heads: caches can be
+    padded for the fused attention.
+    """
+
+    self_heads: tuple[int, ...]
+    cross_heads: tuple[int, ...]
     self_size: int
     cross_size: int
     positions: int
     vocabulary: int
     alignment_heads: int
+
+    @property
+    def layers(self) -> int:
+        return len(self.self_heads)
+
+    def cross_shape(self, index: int, *, rows: int, length: int) -> tuple[int, int, int, int]:
+        """Of the array with this index in a memory, in which keys and values take turns."""
+        heads = self.cross_heads[index // 2]
+        return (rows, heads, length, self.cross_size) if index % 2 else (rows, heads, self.cross_size, length)
 
 
 class Encoder(Protocol):
@@ -119,8 +131,8 @@ class OnnxBackend:
 
     def row_bytes(self, length: int) -> int:
         sizes = self._sizes
-        elements = sizes.self_size * sizes.positions + sizes.cross_size * _unrolled(length)
-        return 4 * 2 * sizes.layers * sizes.heads * elements
+        own = sum(sizes.self_heads) * sizes.self_size * sizes.positions
+        return 4 * 2 * (own + sum(sizes.cross_heads) * sizes.cross_size * _unrolled(length))
 
     def encode(self, batch: EncoderBatch) -> list[OnnxMemory]:
         return [self._encoder.encode(batch.row(index), self._sizes) for index in range(batch.rows)]
@@ -132,9 +144,8 @@ class OnnxBackend:
         """Run the decoder once; the encoder's input is the family's business, which warms it up with a window."""
         sizes = self._sizes
         rows = self.open(capacity=1, length=8)
-        shape = (1, sizes.heads, 8, sizes.cross_size)
-        layers = tuple(np.zeros(shape, np.float32) for _ in range(2 * sizes.layers))
-        layers = tuple(a.transpose(0, 1, 3, 2).copy() if i % 2 == 0 else a for i, a in enumerate(layers))
+        shapes = (sizes.cross_shape(index, rows=1, length=8) for index in range(2 * sizes.layers))
+        layers = tuple(np.zeros(shape, np.float32) for shape in shapes)
         rows.join(OnnxMemory(layers, np.zeros((1, 8), np.float32)))
         rows.step(np.zeros((1, 1), np.int64))
 
@@ -147,8 +158,8 @@ class OnnxRows:
 
     def __init__(self, session: ort.InferenceSession, sizes: Sizes, *, capacity: int, length: int) -> None:
         self._session, self._sizes, self._capacity, self._length = session, sizes, capacity, _unrolled(length)
-        cache = (capacity, sizes.heads, sizes.positions, sizes.self_size)
-        self._caches = tuple(_pages(cache) for _ in range(2 * sizes.layers))
+        caches = ((capacity, heads, sizes.positions, sizes.self_size) for heads in sizes.self_heads)
+        self._caches = tuple(_pages(cache) for cache in caches for _ in "kv")
         self._cross: tuple[Floats, ...] = ()
         self._log_weights: Floats = np.full((capacity, self._length), MASKED, np.float32)
         self._past = np.zeros(capacity, np.int64)
@@ -231,9 +242,7 @@ class OnnxRows:
         self._extents[slot] = length
 
     def _empty_cross(self, index: int) -> Floats:
-        sizes = self._sizes
-        ends = (sizes.cross_size, self._length) if index % 2 == 0 else (self._length, sizes.cross_size)
-        return _pages((self._capacity, sizes.heads, *ends))
+        return _pages(self._sizes.cross_shape(index, rows=self._capacity, length=self._length))
 
     def _binding(self, first: int, rows: int, count: int, wanted: int) -> "_StepBinding":
         """Steps of all rows, a token each, come again and again; prompts differ and are bound anew each time."""
@@ -323,10 +332,11 @@ def _session(path: Path, threads: int) -> ort.InferenceSession:
 def _sizes(decoder: ort.InferenceSession) -> Sizes:
     inputs = {node.name: node.shape for node in decoder.get_inputs()}
     outputs = {node.name: node.shape for node in decoder.get_outputs()}
-    _, heads, positions, self_size = inputs["self_k_0"]
+    layers = range(sum(name.startswith("self_k_") for name in inputs))
+    _, _, positions, self_size = inputs["self_k_0"]
     return Sizes(
-        layers=sum(name.startswith("self_k_") for name in inputs),
-        heads=heads,
+        self_heads=tuple(inputs[f"self_k_{index}"][1] for index in layers),
+        cross_heads=tuple(inputs[f"cross_k_{index}"][1] for index in layers),
         self_size=self_size,
         cross_size=inputs["cross_k_0"][2],
         positions=positions,
