@@ -12,6 +12,7 @@ from service.backends.base import MASKED
 from service.backends.onnx import OnnxBackend, OnnxMemory
 from service.engine.device import read_device
 from service.engine.loading import Loader
+from service.errors import ModelUnavailable
 from service.recognition.recognizer import Recognizer
 from tests.audio.speech import talk
 from tests.recognition.models import TINY, VARIANTS, backend, batch_of, clips, said, whisper
@@ -116,3 +117,10 @@ def test_the_manifest_names_the_runtime() -> None:
     recognizer = Loader(registry, read_device(), threads=2, executors=1).measure(manifest).recognizer
     (memory,) = recognizer.backend.encode(batch_of(whisper(), windows()[2]))
     assert memory.length % openvino.STEP == 0
+
+
+def test_another_family_is_refused() -> None:
+    registry = Registry(STORE)
+    manifest = registry.get("moonshine-tiny", "int8").model_copy(update={"runtime": "openvino"})
+    with pytest.raises(ModelUnavailable, match="only Whisper's encoder runs on OpenVINO"):
+        Loader(registry, read_device(), threads=1, executors=1).measure(manifest)
