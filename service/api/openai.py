@@ -70,7 +70,7 @@ class AudioRoutes:
             precision=form.precision,
         )
         trace = trace_of(request)
-        trace.variant, trace.reason = selection.expected.manifest.name, selection.expected.reason
+        trace.variant, trace.reason = selection.expected.manifest.name, selection.reason
         return engine_types.Request(
             audio=upload.audio(),
             model=selection.model,

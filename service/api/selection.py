@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from service.engine.choice import AUTO, BY_NAME
 from service.engine.types import ModelInfo
 from service.errors import ModelNotFound, OptionError
 
-AUTO = "auto"
 CLOUD_NAMES = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe")
 """Names that clients of the OpenAI service have built in; they mean the default model here."""
 
@@ -17,6 +17,10 @@ class Selection:
 
     model: str
     expected: ModelInfo
+
+    @property
+    def reason(self) -> str:
+        return BY_NAME if self.model == self.expected.manifest.name else self.expected.reason
 
 
 def select(

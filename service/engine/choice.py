@@ -12,6 +12,7 @@ SPEECH_FAMILIES: frozenset[Family] = frozenset({"whisper", "moonshine"})
 """Families that write text; the store holds a speech detector beside them."""
 
 AUTO = "auto"
+BY_NAME = "asked for by name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class Choices:
         for other in plan.excluded if plan else ():
             if other.name == manifest.name and (why := _unable(other)):
                 raise ModelUnavailable(manifest.name, why)
-        return Choice(manifest, "asked for by name", next(iter(planned), None))
+        return Choice(manifest, BY_NAME, next(iter(planned), None))
 
     def _manifest(self, name: str) -> Manifest:
         return next(manifest for manifest in self.manifests if manifest.name == name)

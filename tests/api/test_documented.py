@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from service.api.forms import TranscriptionForm
+from service.api.plan import BudgetBody, ChosenBody, ExcludedBody, LimitBody, NearestBody, PlanBody
 from service.metrics import Metrics
 from tests.api.test_errors import CASES, failure_of
 
@@ -20,6 +21,13 @@ def test_error_codes_are_on_the_page_with_their_status() -> None:
         failure = failure_of(error)
         if failure.detail.code is not None:
             assert f"| {failure.status} | `{failure.detail.code}` |" in PAGE
+
+
+def test_plan_is_that_of_the_page() -> None:
+    section = PAGE.partition("## `GET /v1/plan`")[2].partition("\n## ")[0]
+    bodies = (PlanBody, BudgetBody, LimitBody, ChosenBody, ExcludedBody, NearestBody)
+    fields = {name for body in bodies for name in body.model_fields}
+    assert not [name for name in fields if f"`{name}`" not in section]
 
 
 def test_metrics_are_those_of_the_page() -> None:

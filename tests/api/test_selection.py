@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from service.api.selection import CLOUD_NAMES, names_of, select
@@ -19,6 +21,19 @@ def test_cloud_names_and_auto_mean_the_default_model(name: str) -> None:
     selection = select(INFOS, asked=name, default="tiny")
     assert selection.model == "tiny"
     assert selection.expected is INT8
+
+
+def test_the_reason_is_that_of_the_plan_unless_the_variant_is_named() -> None:
+    planned = replace(INT8, reason="the lowest latency")
+    reasons = [select((FP32, planned), asked=name, default="tiny").reason for name in ("auto", "tiny", "tiny:int8")]
+    assert reasons == ["the lowest latency", "the lowest latency", "asked for by name"]
+
+
+def test_auto_as_default_is_the_first_of_the_plan() -> None:
+    first = replace(BASE, first=True)
+    assert select((FP32, INT8, first), asked="auto", default="auto").expected is first
+    assert names_of(first, default="auto") == ("base", "auto", *CLOUD_NAMES)
+    assert names_of(INT8, default="auto") == ("tiny",)
 
 
 def test_auto_as_default_leaves_the_model_to_the_engine() -> None:
