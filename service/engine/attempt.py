@@ -29,6 +29,10 @@ class OutOfTime(Exception):
     """The time was over before the variant was measured, which says nothing about it."""
 
 
+class Interrupted(OutOfTime):
+    """Somebody ended the process: Ctrl-C reaches it as well, and so does the end of a service."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """Something to be measured of a variant of a store."""
@@ -51,7 +55,7 @@ def outcome(attempt: Attempt, kind: type[T], *, within_s: float) -> T:
 
     Raises:
         CannotRun: it failed, or it did not live to say.
-        OutOfTime: it was ended.
+        OutOfTime, Interrupted: it was ended.
     """
     try:
         done = subprocess.run(  # noqa: S603 - this very program
@@ -63,23 +67,25 @@ def outcome(attempt: Attempt, kind: type[T], *, within_s: float) -> T:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise OutOfTime(attempt.name) from error
+        raise OutOfTime(f"it takes more than {within_s:.0f} s") from error
     if done.returncode:
-        raise CannotRun(why(done.returncode, done.stderr.decode(errors="replace")))
+        raise failure(done.returncode, done.stderr.decode(errors="replace"))
     try:
         return TypeAdapter(kind).validate_json(done.stdout)
     except ValidationError as error:
         raise CannotRun(f"its process said {done.stdout[:80]!r}") from error
 
 
-def why(status: int, stderr: str) -> str:
-    """How a process ended that did not succeed."""
+def failure(status: int, stderr: str) -> CannotRun | Interrupted:
+    """What it means that a process ended so."""
+    if -status in (signal.SIGINT, signal.SIGTERM):
+        return Interrupted("it was interrupted")
     if status == -signal.SIGKILL:
-        return "its process was killed, most likely for want of memory"
+        return CannotRun("its process was killed, most likely for want of memory")
     if status < 0:
-        return f"its process was ended by {signal.Signals(-status).name}"
+        return CannotRun(f"its process was ended by {signal.Signals(-status).name}")
     lines = stderr.strip().splitlines()
-    return lines[-1].strip().rstrip(".") if lines else f"its process ended with status {status}"
+    return CannotRun(lines[-1].strip().rstrip(".") if lines else f"its process ended with status {status}")
 
 
 def without_settings(environment: "os._Environ[str] | dict[str, str]") -> dict[str, str]:

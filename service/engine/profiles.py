@@ -15,6 +15,9 @@ _log = logging.getLogger(__name__)
 
 FOLDER = ".profiles"
 
+PROFILE, REFUSED, SKIPPED = ".json", ".refused", ".skipped"
+"""Suffixes: what was measured, why it cannot run, and that there was no time for it at a start."""
+
 AS_FILE = TypeAdapter(Profile)
 
 
@@ -28,52 +31,53 @@ class Profiles:
     def find(self, manifest: Manifest, conditions: Conditions) -> Profile | None:
         """What was measured of these very files on such a machine under the same conditions."""
         try:
-            return AS_FILE.validate_json(self._path(manifest, conditions).read_bytes())
+            return AS_FILE.validate_json(self._path(manifest, conditions, PROFILE).read_bytes())
         except (OSError, ValidationError):
             return None
 
     def refusal(self, manifest: Manifest, conditions: Conditions) -> str | None:
         """Why this machine cannot run the variant, if that was seen."""
         try:
-            return self._refusal_path(manifest, conditions).read_text(encoding="utf-8")
+            return self._path(manifest, conditions, REFUSED).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return None
 
-    def keep(self, manifest: Manifest, profile: Profile, conditions: Conditions) -> bool:
-        """Whether it could be written."""
-        return self._replace(
-            self._path(manifest, conditions),
-            AS_FILE.dump_json(profile, indent=1),
-            in_place_of=self._refusal_path(manifest, conditions),
-        )
+    def skipped(self, manifest: Manifest, conditions: Conditions) -> bool:
+        """Whether there was no time to measure it at an earlier start."""
+        return self._path(manifest, conditions, SKIPPED).exists()
 
-    def refuse(self, manifest: Manifest, reason: str, conditions: Conditions) -> bool:
-        """Remember that it cannot be run here, until the hardware, the runtime or the files change; as above."""
-        return self._replace(
-            self._refusal_path(manifest, conditions),
-            reason.encode(),
-            in_place_of=self._path(manifest, conditions),
-        )
+    def keep(self, manifest: Manifest, profile: Profile, conditions: Conditions) -> None:
+        path = self._path(manifest, conditions, PROFILE)
+        if self._written(path, AS_FILE.dump_json(profile, indent=1)):
+            path.with_suffix(REFUSED).unlink(missing_ok=True)
+
+    def refuse(self, manifest: Manifest, reason: str, conditions: Conditions) -> None:
+        """Remember that it cannot be run here, until the hardware, the runtime or the files change."""
+        path = self._path(manifest, conditions, REFUSED)
+        if self._written(path, reason.encode()):
+            path.with_suffix(PROFILE).unlink(missing_ok=True)
+
+    def skip(self, manifest: Manifest, conditions: Conditions) -> None:
+        self._written(self._path(manifest, conditions, SKIPPED), b"")
 
     def writable(self) -> bool:
         """Whether anything can be kept."""
-        return self._replace(self.folder / "writable", b"", in_place_of=self.folder / "writable")
+        probe = self.folder / "probe"
+        if written := self._written(probe, b""):
+            probe.unlink(missing_ok=True)
+        return written
 
-    def _replace(self, path: Path, content: bytes, *, in_place_of: Path) -> bool:
+    def _written(self, path: Path, content: bytes) -> bool:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part")
+            part = path.with_suffix(f"{path.suffix}.part")
             part.write_bytes(content)
             part.replace(path)
-            in_place_of.unlink(missing_ok=True)
         except OSError as error:
-            _log.info("%s is not kept: %s", path.stem, error)
+            _log.info("%s is not kept: %s", path.name, error)
             return False
         return True
 
-    def _path(self, manifest: Manifest, conditions: Conditions) -> Path:
+    def _path(self, manifest: Manifest, conditions: Conditions, kind: str) -> Path:
         key = fingerprint.key(manifest, self.machine, conditions)
-        return self.folder / f"{manifest.model}-{manifest.variant}-{key}.json"
-
-    def _refusal_path(self, manifest: Manifest, conditions: Conditions) -> Path:
-        return self._path(manifest, conditions).with_suffix(".refused")
+        return self.folder / f"{manifest.model}-{manifest.variant}-{key}{kind}"

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from model_store.manifest import Manifest
 from model_store.registry import Registry
-from service.engine.attempt import Attempt, CannotRun, OutOfTime, Stage, outcome
+from service.engine.attempt import Attempt, CannotRun, Interrupted, OutOfTime, Stage, outcome
 from service.engine.device import Device
 from service.engine.fingerprint import Conditions
 from service.engine.profile import Profile, Service
@@ -36,26 +36,28 @@ class Surveyor:
         return [one for one in manifests if not self._known(one)]
 
     def survey(self, manifests: Sequence[Manifest], *, within_s: float) -> None:
-        """Profile those that lack it, in order, as far as the time suffices; what is left out is logged."""
+        """Profile those that are new here, in order, as far as the time suffices; what lacks a profile then is logged.
+
+        What there was no time for is not tried at the next start: that is to be as quick as can be.
+        """
+        waiting = [one for one in self.lacking(manifests) if not self.profiles.skipped(one, self.conditions)]
+        if waiting and self.profiles.writable():
+            try:
+                for manifest in self._left_out(waiting, within_s):
+                    self.profiles.skip(manifest, self.conditions)
+            except Interrupted:
+                return
         lacking = self.lacking(manifests)
-        if not lacking or not self.profiles.writable():
-            return
-        started_s, spent_s = time.monotonic(), list[float]()
-        while lacking and suffices(within_s - sum(spent_s), spent_s):
-            if not self._measured(lacking[0], within_s=within_s - sum(spent_s)):
-                break
-            spent_s.append(time.monotonic() - started_s - sum(spent_s))
-            del lacking[0]
         if lacking:
             names = [manifest.name for manifest in lacking]
-            _log.info("no time to measure %s; run: wren profile %s", ", ".join(names), shlex.join(names))
+            _log.info("not measured: %s; run: wren profile %s", ", ".join(names), shlex.join(names))
 
     def measure(self, manifest: Manifest, *, within_s: float = LIMIT_S) -> Profile:
         """Profile a variant, whatever is known of it.
 
         Raises:
             CannotRun: this machine cannot, which is kept.
-            OutOfTime: it takes too long.
+            OutOfTime, Interrupted: it takes too long, or was ended.
         """
         ends_s = time.monotonic() + within_s
         try:
@@ -69,16 +71,24 @@ class Surveyor:
         self.profiles.keep(manifest, profile, self.conditions)
         return profile
 
-    def _measured(self, manifest: Manifest, *, within_s: float) -> bool:
-        """False if there was not time enough."""
-        _log.info("measuring %s, once for this machine", manifest.name)
-        try:
-            self.measure(manifest, within_s=within_s)
-        except CannotRun as error:
-            _log.warning("%s cannot run here: %s", manifest.name, error)
-        except OutOfTime:
-            return False
-        return True
+    def _left_out(self, manifests: Sequence[Manifest], within_s: float) -> Sequence[Manifest]:
+        """Profile one after another; those for which the time did not suffice."""
+        started_s, spent_s = time.monotonic(), list[float]()
+        for index, manifest in enumerate(manifests):
+            left_s = within_s - sum(spent_s)
+            if not suffices(left_s, spent_s):
+                return manifests[index:]
+            _log.info("measuring %s, once for this machine", manifest.name)
+            try:
+                self.measure(manifest, within_s=left_s)
+            except CannotRun as error:
+                _log.warning("%s cannot run here: %s", manifest.name, error)
+            except Interrupted:
+                raise
+            except OutOfTime:
+                return manifests[index:]
+            spent_s.append(time.monotonic() - started_s - sum(spent_s))
+        return ()
 
     def _known(self, manifest: Manifest) -> bool:
         profile = self.profiles.find(manifest, self.conditions)

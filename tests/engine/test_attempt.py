@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from service.engine.attempt import Attempt, CannotRun, OutOfTime, outcome, why, without_settings
+from service.engine.attempt import Attempt, CannotRun, Interrupted, OutOfTime, failure, outcome, without_settings
 from service.engine.fingerprint import Conditions
 from service.engine.profile import Profile
 from tests.store import STORE
@@ -35,7 +35,14 @@ def test_settings_of_this_server_are_not_for_the_process() -> None:
     ],
 )
 def test_how_a_process_ended_is_told(status: int, stderr: str, reason: str) -> None:
-    assert why(status, stderr) == reason
+    failed = failure(status, stderr)
+    assert isinstance(failed, CannotRun)
+    assert str(failed) == reason
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_that_was_ended_by_somebody_says_nothing_of_the_variant(number: int) -> None:
+    assert isinstance(failure(-number, "Traceback\nKeyboardInterrupt\n"), Interrupted)
 
 
 def test_a_process_that_fails_says_why_in_a_line(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def profiles(store: Path) -> Profiles:
 
 
 def test_what_is_kept_is_found_under_the_same_conditions_alone(tmp_path: Path) -> None:
-    assert profiles(tmp_path).keep(MANIFEST, PROFILE, CONDITIONS)
+    profiles(tmp_path).keep(MANIFEST, PROFILE, CONDITIONS)
     assert profiles(tmp_path).find(MANIFEST, CONDITIONS) == PROFILE
     assert profiles(tmp_path).find(MANIFEST, CONDITIONS.with_executors(1)) is None
     assert profiles(tmp_path).refusal(MANIFEST, CONDITIONS) is None
@@ -42,6 +42,15 @@ def test_a_variant_cannot_run_until_it_is_seen_to_run(tmp_path: Path) -> None:
     assert kept.find(MANIFEST, CONDITIONS) is None
     kept.keep(MANIFEST, PROFILE, CONDITIONS)
     assert kept.refusal(MANIFEST, CONDITIONS) is None
+
+
+def test_what_there_was_no_time_for_is_remembered_beside_what_a_server_measures(tmp_path: Path) -> None:
+    kept = profiles(tmp_path)
+    assert not kept.skipped(MANIFEST, CONDITIONS)
+    kept.skip(MANIFEST, CONDITIONS)
+    kept.keep(MANIFEST, PROFILE, CONDITIONS)
+    assert kept.skipped(MANIFEST, CONDITIONS)
+    assert not kept.skipped(MANIFEST, CONDITIONS.with_executors(1))
 
 
 def test_a_damaged_file_is_as_none(tmp_path: Path) -> None:
@@ -59,7 +68,8 @@ def test_a_folder_that_cannot_be_written_to_is_told_of(tmp_path: Path) -> None:
     (tmp_path / FOLDER).rmdir()
     (tmp_path / FOLDER).write_text("not a folder")
     assert not profiles(tmp_path).writable()
-    assert not profiles(tmp_path).keep(MANIFEST, PROFILE, CONDITIONS)
+    profiles(tmp_path).keep(MANIFEST, PROFILE, CONDITIONS)
+    assert profiles(tmp_path).find(MANIFEST, CONDITIONS) is None
 
 
 def test_the_plan_gets_the_costs_of_a_whole_profile_alone() -> None:

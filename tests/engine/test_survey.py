@@ -100,22 +100,21 @@ def test_a_server_reads_what_was_surveyed(surveyed: Path) -> None:
     assert kept(surveyed) == before
 
 
-def test_what_there_is_no_time_for_is_named_with_the_remedy(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    store = linked_store(tmp_path, f"{TINY}/int8")
-    with caplog.at_level(logging.INFO, "service.engine.survey"):
-        surveyor(store).survey([variant(store, "int8")], within_s=0)
-    assert f"run: wren profile {TINY}:int8" in caplog.text
-    assert surveyor(store).lacking([variant(store, "int8")])
-
-
-def test_a_survey_that_runs_out_of_time_says_nothing_of_the_variant(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("within_s", [0.0, 0.01])
+def test_what_there_is_no_time_for_is_named_and_not_tried_at_the_next_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, within_s: float
 ) -> None:
     store = linked_store(tmp_path, f"{TINY}/int8")
+    manifests = [variant(store, "int8")]
     with caplog.at_level(logging.INFO, "service.engine.survey"):
-        surveyor(store).survey([variant(store, "int8")], within_s=0.01)
+        surveyor(store).survey(manifests, within_s=within_s)
+        before = kept(store)
+        caplog.clear()
+        surveyor(store).survey(manifests, within_s=LONG_S)
     assert f"run: wren profile {TINY}:int8" in caplog.text
-    assert kept(store) == {}
+    assert "measuring" not in caplog.text
+    assert kept(store) == before
+    assert surveyor(store).lacking(manifests) == manifests
 
 
 def test_a_store_that_cannot_be_written_to_is_not_surveyed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
