@@ -66,7 +66,8 @@ def machine(device: Device) -> Machine:
 
 def key(manifest: Manifest, machine: Machine, conditions: Conditions) -> str:
     """16 hex digits that differ where a measurement may."""
-    versions = machine.versions.get(manifest.runtime)
+    # Whatever encodes, onnxruntime decodes.
+    versions = [machine.versions.get(runtime) for runtime in ("onnxruntime", manifest.runtime)]
     hardware = [machine.architecture, machine.cpu, machine.cores, machine.instructions, versions]
     files = sorted(file.sha256 for file in manifest.files)
     text = json.dumps([MEASURED_AS, hardware, files, asdict(conditions)])

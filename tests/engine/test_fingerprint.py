@@ -40,6 +40,13 @@ def test_another_share_of_the_machine_is_measured_by_itself(other: Conditions) -
     assert key(MANIFEST, MACHINE, other) != KEY
 
 
+@pytest.mark.parametrize("versions", [{"onnxruntime": "1.3", "openvino": "1"}, {"onnxruntime": "1.2", "openvino": "2"}])
+def test_a_variant_on_two_runtimes_is_measured_anew_when_one_changes(versions: dict[str, str]) -> None:
+    manifest = MANIFEST.model_copy(update={"runtime": "openvino"})
+    known = replace(MACHINE, versions={"onnxruntime": "1.2", "openvino": "1"})
+    assert key(manifest, replace(MACHINE, versions=versions), ONE_CORE) != key(manifest, known, ONE_CORE)
+
+
 def test_other_files_are_measured_anew() -> None:
     changed = MANIFEST.files[0].model_copy(update={"sha256": "0" * 64})
     manifest = MANIFEST.model_copy(update={"files": (changed, *MANIFEST.files[1:])})
