@@ -288,7 +288,7 @@ def _margin(prefer: Prefer) -> str:
 def _figures(one: Planned) -> str:
     loss, costs = one.candidate.wer_loss, one.costs
     lost = "loss of WER unknown" if loss is None else f"{loss:+.2f} points of WER against {one.candidate.reference}"
-    lost = "the base variant" if one.candidate.base and not loss else lost
+    lost = "the reference for WER" if one.candidate.reference == one.name else lost
     return f"{costs.latency_ms:.0f} ms, {one.speed:.0f} times real time, {shown_size(one.memory_bytes)}, {lost}"
 
 

@@ -69,7 +69,9 @@ class Planner:
 
     def choices(self, manifests: tuple[Manifest, ...]) -> Choices:
         """What every name means now, for as long as neither the store nor what was measured changes."""
-        models = dict.fromkeys(manifest.model for manifest in manifests)
-        plans = {model: self.plan([one for one in manifests if one.model == model]) for model in models}
-        plans[AUTO] = self.plan(manifests)
+        known = self.known(manifests)
+        compared = {AUTO: candidates(manifests, known)}
+        for model in dict.fromkeys(manifest.model for manifest in manifests):
+            compared[model] = candidates([one for one in manifests if one.model == model], known)
+        plans = {name: plan(found, self.budget) for name, found in compared.items()}
         return Choices(manifests, plans, self._settings.model, self._device.fast_int8)
