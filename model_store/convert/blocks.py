@@ -31,6 +31,10 @@ class Blocks:
     activations: Literal["int8", "float32"] = "int8"
     places: ClassVar[frozenset[Place]] = frozenset({"linear", "embedding"})
 
+    @property
+    def bits_kept(self) -> float:
+        return self.bits + 16 / BLOCK
+
     def linear(self, graph: Graph, x: str, weight: Matrix, bias: Floats | None, inputs: Inputs | None) -> str:
         return _Blocked(graph, self, weight, inputs).product(x, bias)
 

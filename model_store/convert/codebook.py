@@ -21,6 +21,10 @@ class Codebook:
     bits: Literal[4, 8] = 8
     places: ClassVar[frozenset[Place]] = frozenset({"linear", "embedding", "other"})
 
+    @property
+    def bits_kept(self) -> float:
+        return self.bits
+
     def linear(self, graph: Graph, x: str, weight: Matrix, bias: Floats | None, _: Inputs | None) -> str:
         product = graph.op("MatMul", x, graph.op("Transpose", self.constant(graph, weight), perm=[1, 0]))
         return product if bias is None else graph.op("Add", product, graph.constant(bias, "bias"))

@@ -43,6 +43,11 @@ class Format(Protocol):
     @property
     def places(self) -> frozenset[Place]: ...
 
+    @property
+    def bits_kept(self) -> float:
+        """Of a weight on disk, its share of scales included."""
+        ...
+
     def linear(self, graph: Graph, x: str, weight: Matrix, bias: Floats | None, inputs: Inputs | None) -> str:
         """Adds `x @ weight.T + bias`."""
         ...
@@ -64,6 +69,10 @@ class Float:
 
     bits: Literal[32, 16] = 32
     places: ClassVar[frozenset[Place]] = frozenset({"linear", "embedding", "other"})
+
+    @property
+    def bits_kept(self) -> float:
+        return self.bits
 
     def linear(self, graph: Graph, x: str, weight: Matrix, bias: Floats | None, _: Inputs | None) -> str:
         product = graph.op("MatMul", x, self.constant(graph, weight.transposed()))
@@ -96,6 +105,7 @@ class _LinearOnly:
     """What forms share that only multiply."""
 
     places: ClassVar[frozenset[Place]] = frozenset({"linear"})
+    bits_kept: ClassVar[float] = 8  # the scales are few
 
     def embedding(self, graph: Graph, table: Matrix, inputs: Inputs | None) -> TiedEmbedding:
         raise NotImplementedError(f"{self} multiplies only")
