@@ -1,0 +1,74 @@
+from typing import get_args
+
+import pytest
+
+from model_store.compress.context import Context
+from model_store.compress.draft import matrices, place
+from model_store.compress.quantise import FORMS, FormName, Quantise, quantise
+from model_store.compress.recipe import shipped
+from model_store.compress.run import compressed
+from model_store.convert.blocks import Blocks
+from model_store.convert.formats import Float, Int8Dynamic
+from model_store.errors import CompressionError
+from tests.compress.drafts import calibration, small_draft, tiny_draft
+
+EVERYWHERE = frozenset({"linear", "embedding", "other"})
+
+
+def test_every_form_has_a_name() -> None:
+    assert set(FORMS) == set(get_args(FormName))
+
+
+def test_places_are_told_by_names() -> None:
+    assert place("decoder.embed_tokens.weight") == "embedding"
+    assert place("encoder.layers.3.self_attn.q_proj.weight") == "linear"
+    assert place("encoder.conv1.weight") == place("decoder.embed_positions.weight") == "other"
+    assert place("encoder.layers.3.fc1.bias") is place("decoder.layer_norm.weight") is None
+
+
+def test_only_what_matches_and_can_be_so_is_formed() -> None:
+    draft = quantise(small_draft(), Quantise(step="quantise", form="int8", layers=("decoder.*",)), Context())
+    assert set(draft.form.formats.values()) == {Int8Dynamic("channel")}
+    assert all(name.startswith("decoder.layers.") for name in draft.form.formats)
+    assert "decoder.embed_tokens.weight" not in draft.form.formats
+
+
+def test_later_steps_go_before_earlier_ones() -> None:
+    draft = compressed(small_draft(), shipped("int8"))
+    assert set(draft.form.formats) == set(matrices(draft.model, ("*",), EVERYWHERE))
+    assert draft.form.formats["encoder.layers.0.fc1.weight"] == Int8Dynamic("channel")
+    assert draft.form.formats["decoder.layers.1.encoder_attn.k_proj.weight"] == Int8Dynamic("channel")
+    assert draft.form.formats["decoder.layers.1.encoder_attn.q_proj.weight"] == Blocks(8, "int8")
+    assert draft.form.formats["decoder.embed_tokens.weight"] == Blocks(8, "int8")
+    assert draft.form.formats["encoder.conv1.weight"] == Float(16)
+
+
+def test_the_weights_stay_as_they_are() -> None:
+    draft = compressed(small_draft(), shipped("int8"))
+    assert draft.model is small_draft().model
+
+
+@pytest.mark.parametrize("form", ["int8-static", "int8-static-tensor"])
+def test_a_static_form_asks_for_recordings(form: FormName) -> None:
+    with pytest.raises(CompressionError, match="--calibration"):
+        quantise(small_draft(), Quantise(step="quantise", form=form), Context())
+
+
+@pytest.mark.parametrize(
+    ("form", "nats"),
+    [
+        # measured on these clips: 0.0000, 0.0012, 0.0024, 0.0004, 0.001, 0.05
+        ("fp16", 1e-4),
+        ("int8-blocks", 0.01),
+        ("int8-tensor", 0.05),
+        ("int8-weights", 0.01),
+        ("codebook8", 0.05),
+        ("int4", 1.0),
+        ("int8-static", 1.0),
+    ],
+)
+def test_the_next_tokens_stay_near_those_of_float32(form: FormName, nats: float) -> None:
+    seen = calibration(real=True)
+    draft = quantise(tiny_draft(), Quantise(step="quantise", form=form), Context(seen))
+    (divergence,) = seen.divergence(tiny_draft(), [draft.form])
+    assert abs(divergence) < nats
