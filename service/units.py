@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 _AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)\s*", re.IGNORECASE)
 
@@ -44,8 +44,8 @@ def _parsed(text: str, units: Mapping[str, float], complaint: str) -> float:
     return amount
 
 
-def shown_size(amount: float) -> str:
-    """Bytes in powers of ten; rounded up, so that a need that is shown is enough."""
+def shown_size(amount: float, *, to: Callable[[float], int] = math.ceil) -> str:
+    """Bytes in powers of ten; rounded up unless told otherwise, so that a need that is shown is enough."""
     if amount >= 1e10:
-        return f"{math.ceil(amount / 1e8) / 10:g} GB"
-    return f"{math.ceil(amount / 1e6)} MB"
+        return f"{to(amount / 1e8) / 10:g} GB"
+    return f"{to(amount / 1e6)} MB"

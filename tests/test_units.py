@@ -43,6 +43,10 @@ def test_what_is_no_duration_is_told_with_an_example(text: str) -> None:
         parse_duration_ms(text)
 
 
+def test_a_limit_that_is_shown_is_there() -> None:
+    assert shown_size(268_435_456, to=math.floor) == "268 MB"
+
+
 @pytest.mark.parametrize("size", [1, 999_999, 1_000_001, 213_400_001, 9_999_999_999, 10_000_000_001, 80 * 2**30])
 def test_a_size_that_is_shown_is_enough(size: int) -> None:
     number, unit = shown_size(size).split()

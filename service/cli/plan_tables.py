@@ -22,7 +22,7 @@ def budget(limits: Budget) -> Table:
     """Each limit with its origin."""
     table = _columns("BUDGET", "", "")
     rows: tuple[tuple[str, Limit, str], ...] = (
-        ("memory", limits.memory, shown_size(_finite(limits.memory))),
+        ("memory", limits.memory, shown_size(_finite(limits.memory), to=math.floor)),
         ("cores", limits.cores, f"{limits.cores.amount:g}"),
         ("GPU memory", limits.gpu_memory, shown_size(limits.gpu_memory.amount)),
         ("latency", limits.latency, f"{limits.latency.amount:g} ms for {UTTERANCE_S:g} s of speech"),

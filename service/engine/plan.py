@@ -5,8 +5,8 @@ itself: two WERs of different recordings say nothing about each other. `candidat
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from model_store.manifest import Precision, Runtime
@@ -204,7 +204,7 @@ def _loss_fault(candidate: Candidate, allowed: Limit) -> Fault | None:
     return Fault(
         "wer_loss",
         f"loses {candidate.wer_loss:.2f} points of WER against {candidate.reference}, "
-        f"{allowed.amount:g} are accepted ({allowed.reason})",
+        f"more than {allowed.amount:g} ({allowed.reason})",
     )
 
 
@@ -213,7 +213,7 @@ def _cost_faults(costs: Costs | None, budget: Budget) -> tuple[Fault, ...]:
         return (Fault("unprofiled", f"not profiled on this machine with {cores(budget)}: wren profile"),)
     faults: list[Fault] = []
     if costs.memory_bytes > budget.memory.amount:
-        needed, there = shown_size(costs.memory_bytes), shown_size(budget.memory.amount)
+        needed, there = shown_size(costs.memory_bytes), shown_size(budget.memory.amount, to=math.floor)
         faults.append(Fault("memory", f"needs {needed}, there are {there} ({budget.memory.reason})"))
     if costs.latency_ms > budget.latency.amount:
         reason = f"takes {costs.latency_ms:.0f} ms for {UTTERANCE_S:g} s of speech with {cores(budget)}, "
@@ -234,10 +234,10 @@ def _ordered(fitting: Sequence[Planned], prefer: Prefer) -> tuple[Planned, ...]:
     """The best, then the best of the others, and so on: being nearly equal is not transitive, so no sort will do."""
     left, order = list(fitting), list[Planned]()
     while left:
-        comparable = [one for one in left if one.candidate.comparable] or left
+        comparable = [one for one in left if one.candidate.comparable] or list(left)
         tied = _tied(comparable, prefer)
         best = min(tied, key=lambda one: _rank_of_equals(one, prefer))
-        order.append(_reasoned(best, tied, left, prefer=prefer, first=not order))
+        order.append(replace(best, reason="; ".join(_reasons(best, tied, comparable, left, prefer))))
         left.remove(best)
     return tuple(order)
 
@@ -264,21 +264,29 @@ def _loss(one: Planned) -> float:
 
 
 _BEST = {"balanced": "the lowest latency", "accuracy": "the lowest WER", "speed": "the most audio a second"}
-_SECOND = {"balanced": "lower WER", "accuracy": "lower latency", "speed": "lower WER"}
+_SECOND = {
+    "balanced": "the lowest WER, then the least memory",
+    "accuracy": "the lowest latency",
+    "speed": "the lowest WER, then the least memory",
+}
 
 
-def _reasoned(
-    best: Planned, tied: Sequence[Planned], left: Sequence[Planned], *, prefer: Prefer, first: bool
-) -> Planned:
-    among = f"of the {len(left)} that fit" if first else f"of the {len(left)} that are left"
-    others = len(tied) - 1
-    tie = f", as {others} more within {_margin(prefer)}; of these it has the {_SECOND[prefer]}" if others else ""
-    alone = "the only one that fits" if first else "the last that fits"
-    told = [f"{_BEST[prefer]} {among}{tie}" if len(left) > 1 else alone, _figures(best)]
+def _reasons(
+    best: Planned, tied: Sequence[Planned], comparable: Sequence[Planned], left: Sequence[Planned], prefer: Prefer
+) -> Iterator[str]:
+    """Why it comes before the others that are left, of which `tied` are nearly as good; and what it costs."""
+    if len(comparable) == 1:
+        yield "the only one left" if len(left) == 1 else "the only one left that can be compared"
+    else:
+        yield f"{_BEST[prefer]} of {len(comparable)}"
+    if len(tied) > 1:
+        yield f"give or take {_margin(prefer)}, and of {len(tied)} so near {_SECOND[prefer]}"
+    yield _figures(best)
+    if not best.candidate.comparable:
+        yield "its WER cannot be compared with that of the other models"
     if (best.rows, best.executors) != (best.costs.rows, best.costs.executors):
         most = f"{best.costs.executors} x {best.costs.rows}"
-        told.append(f"the memory has room for {best.executors} x {best.rows} of {most} executors x rows")
-    return Planned(best.candidate, best.costs, best.rows, best.executors, "; ".join(told))
+        yield f"the memory has room for {best.executors} x {best.rows} of {most} executors x rows"
 
 
 def _margin(prefer: Prefer) -> str:

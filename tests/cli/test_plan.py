@@ -27,7 +27,7 @@ def test_plan_is_a_table_with_its_reasons(store: Path) -> None:
     done = wren("plan", "--store", store, "--cores", "1", *ANY_LOSS, "--latency", "1min", "--prefer", "speed")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"1  {TINY}:int8" in done.stdout
-    assert "the only one that fits; " in done.stdout
+    assert "the only one left; " in done.stdout
     assert "60000 ms for 6 s of speech" in done.stdout
 
 
