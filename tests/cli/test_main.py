@@ -12,10 +12,10 @@ def test_version_is_the_packages() -> None:
 def test_help_names_every_command() -> None:
     done = wren("--help")
     assert done.returncode == 0
-    assert all(command in done.stdout for command in ("serve", "transcribe", "doctor", "models", "version"))
+    assert all(command in done.stdout for command in ("serve", "transcribe", "plan", "doctor", "models", "version"))
 
 
-@pytest.mark.parametrize("command", ["serve", "transcribe", "doctor", "models"])
+@pytest.mark.parametrize("command", ["serve", "transcribe", "plan", "doctor", "models"])
 def test_each_command_explains_itself(command: str) -> None:
     assert wren(command, "--help").returncode == 0
 
