@@ -33,11 +33,13 @@ class Service:
 
     Attributes:
         idle_bytes: resident when it is warm.
-        peak_bytes: the most that ever was, a window of 30 s included.
+        utterance_bytes: the most that ever was while utterances of `plan.UTTERANCE_S` came and nothing else.
+        peak_bytes: the most that ever was, after longer recordings and a window of 30 s: what a limit must allow.
         latency_ms: of an utterance of `plan.UTTERANCE_S`, from its bytes to its text.
     """
 
     idle_bytes: int
+    utterance_bytes: int
     peak_bytes: int
     latency_ms: float
 

@@ -101,12 +101,13 @@ async def service(settings: Settings) -> Service:
     try:
         idle_bytes = read_resident().now_bytes
         latency_ms = await _latency_ms(engine, Request(spoken(2, seconds=UTTERANCE_S), options=GREEDY))
+        utterance_bytes = read_resident().peak_bytes
         await engine.transcribe(Request(spoken(3, seconds=10.0), options=GREEDY))
         longest = spoken(1, seconds=MAX_WINDOW_S)
         await engine.transcribe(Request(longest, options=GREEDY, vad=VadOptions(enabled=False)))
     finally:
         await engine.close()
-    return Service(idle_bytes, read_resident().peak_bytes, latency_ms)
+    return Service(idle_bytes, utterance_bytes, read_resident().peak_bytes, latency_ms)
 
 
 def spoken(times: int, *, seconds: float) -> bytes:

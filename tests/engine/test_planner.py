@@ -42,7 +42,7 @@ def keep(store: Path, variant: str, *, latency_ms: float, mb: int, threads: int 
         speed=60,
         layout=Layout(1, threads),
         timings=Timings(steps=(), load_ms=300, row_bytes=5 * MB, speed=100),
-        service=Service(idle_bytes=mb * MB // 2, peak_bytes=mb * MB, latency_ms=latency_ms),
+        service=Service(mb * MB // 2, mb * MB, mb * MB, latency_ms),
     )
     manifest = Registry(store).get(TINY, variant)
     Profiles(store, device).keep(manifest, profile, Conditions.of(device, threads=threads))

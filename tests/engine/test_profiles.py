@@ -19,7 +19,7 @@ PROFILE = Profile(
     layout=Layout(2, 1),
     layout_reason="2 x 1 threads: the highest",
     timings=Timings((Point(1, 640, 1.5),), load_ms=300.0, row_bytes=2**20, speed=190.0),
-    service=Service(idle_bytes=200 * 2**20, peak_bytes=300 * 2**20, latency_ms=80.0),
+    service=Service(idle_bytes=200 * 2**20, utterance_bytes=250 * 2**20, peak_bytes=300 * 2**20, latency_ms=80.0),
 )
 
 
