@@ -9,6 +9,7 @@ import numpy as np
 
 from model_store.compress.draft import Draft, matrices
 from model_store.compress.examples import Example
+from model_store.compress.moments import Moments, moments
 from model_store.compress.probe import Named, Probe
 from model_store.compress.settings import EVERY
 from model_store.convert.formats import Float, Inputs, Place, TiedEmbedding
@@ -45,6 +46,15 @@ class Calibration:
                 if name.startswith(_SEEN):
                     seen[name.removeprefix(_SEEN)].add(values)
         return {name: sums.inputs() for name, sums in seen.items()}
+
+    def moments(self, draft: Draft, names: Sequence[str]) -> dict[str, Moments]:
+        return moments(draft.model, names, self.examples, threads=self.threads)
+
+    def gradients(self, draft: Draft) -> dict[str, Floats]:
+        """The root of the mean squared gradient, of the cross-entropy of the examples' texts."""
+        from model_store.compress.gradients import gradients  # noqa: PLC0415 - it needs torch, which few have
+
+        return gradients(draft.model, self.examples)
 
     def divergence(self, draft: Draft, forms: Sequence[Form]) -> list[float]:
         """The mean Kullback-Leibler divergence of each form's next tokens from those of float32, in nats.

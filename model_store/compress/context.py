@@ -7,7 +7,9 @@ from typing import Protocol
 import numpy as np
 
 from model_store.compress.draft import Draft
+from model_store.compress.moments import Moments
 from model_store.convert.formats import Inputs
+from model_store.convert.graph import Floats
 from model_store.convert.parameters import Form
 
 
@@ -16,6 +18,18 @@ class Recordings(Protocol):
 
     def inputs(self, draft: Draft) -> dict[str, Inputs]:
         """What each matrix is multiplied with, by its name."""
+        ...
+
+    def moments(self, draft: Draft, names: Sequence[str]) -> dict[str, Moments]:
+        """The means and covariances of what these matrices are multiplied with."""
+        ...
+
+    def gradients(self, draft: Draft) -> dict[str, Floats]:
+        """How steeply the loss depends on each weight of each matrix, by its name.
+
+        Raises:
+            CompressionError: torch is not installed, or does not know the model's family.
+        """
         ...
 
     def divergence(self, draft: Draft, forms: Sequence[Form]) -> list[float]:

@@ -1,10 +1,12 @@
 """A model between the steps of a recipe: its weights, and the forms in which they are going to be written."""
 
 import fnmatch
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from model_store.config import ModelConfig
 from model_store.convert.formats import Format, Place
+from model_store.convert.graph import Floats
 from model_store.convert.model import Model
 from model_store.convert.parameters import Form
 
@@ -18,6 +20,10 @@ class Draft:
 
     model: Model
     form: Form = field(default_factory=Form)
+
+    def having(self, weights: Mapping[str, Floats], config: ModelConfig | None = None) -> "Draft":
+        """With other weights."""
+        return replace(self, model=self.model.having(weights, config))
 
     def formed(self, names: Sequence[str], form: Format) -> "Draft":
         """With these tensors in another form."""
