@@ -6,9 +6,11 @@ A step that trains joins here: its settings to `Step`, a line to `carry_out`; wh
 from model_store.compress.context import Context
 from model_store.compress.draft import Draft
 from model_store.compress.hierarchical import Hierarchical, hierarchical
+from model_store.compress.prune import Prune, prune
 from model_store.compress.quantise import Quantise, quantise
+from model_store.compress.shrink import Shrink, shrink
 
-Step = Quantise | Hierarchical
+Step = Quantise | Hierarchical | Prune | Shrink
 
 
 def carry_out(draft: Draft, step: Step, context: Context) -> Draft:
@@ -22,3 +24,7 @@ def carry_out(draft: Draft, step: Step, context: Context) -> Draft:
             return quantise(draft, step, context)
         case Hierarchical():
             return hierarchical(draft, step, context)
+        case Prune():
+            return prune(draft, step, context)
+        case Shrink():
+            return shrink(draft, step, context)
