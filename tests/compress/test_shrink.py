@@ -1,6 +1,7 @@
 """What goes, goes from all matrices around it, and the rest computes what the whole did with zeros in its place."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,9 +19,11 @@ from model_store.compress.shrink import Shrink, shrink
 from model_store.compress.steps import Step, carry_out
 from model_store.config import WhisperConfig
 from model_store.convert.graph import Floats
-from model_store.convert.model import Model
+from model_store.convert.model import Model, write
 from model_store.convert.parameters import Form
 from model_store.errors import CompressionError
+from service.backends.base import EncoderBatch
+from service.backends.onnx import OnnxBackend
 from tests.compress.drafts import calibration, small_draft, small_examples
 
 SEEN = Context(calibration(real=False))
@@ -181,3 +184,22 @@ def test_steps_combine(first: int) -> None:
 def test_the_same_comes_out_again() -> None:
     one, other = (shrink(small_draft(), settings(heads=0.5, neurons=0.5, refit="squares"), SEEN) for _ in range(2))
     assert all(np.array_equal(weight, other.model.weights[name]) for name, weight in one.model.weights.items())
+
+
+def test_rows_of_a_shrunk_variant_do_not_mix(tmp_path: Path) -> None:
+    """Its layers differ in heads, within and among themselves."""
+    draft = shrink(aligned(((1, 1),)), settings(heads=0.5, blocks=["decoder.layers.0.encoder_attn"]), Context())
+    draft = shrink(draft, settings(heads=0.5, blocks=["*.1.self_attn"]), Context())
+    write(draft.model, Form(), tmp_path / "variant")
+    backend = OnnxBackend(tmp_path / "variant", threads=1)
+    memories = [backend.encode(EncoderBatch.of([one.features]))[0] for one in small_examples()]
+    texts = np.array([one.tokens[:-1] for one in small_examples()])
+    together = backend.open(capacity=2, length=max(memory.length for memory in memories))
+    for memory in memories:
+        together.join(memory)
+    both = together.step(texts).logits.copy()
+    assert backend.row_bytes(8) == 4 * 2 * 64 * (3 * 448 + 3 * 8)
+    for memory, text, row in zip(memories, texts, both, strict=True):
+        alone = backend.open(capacity=1, length=memory.length)
+        alone.join(memory)
+        np.testing.assert_allclose(alone.step(text[None]).logits[0], row, atol=1e-4)
