@@ -1,7 +1,7 @@
 """Examples in; what a model's layers are multiplied with, and how far a form takes its text from float32, out."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -61,33 +61,55 @@ class Calibration:
 
         An encoder or decoder that a form leaves in float32 is not computed again.
         """
+        changed = [{name for name, one in form.formats.items() if one != Float(32)} for form in forms]
+        compared = (_Compared(draft.model, *pair, self.threads) for pair in zip(forms, changed, strict=True))
+        return self._divergences(draft, compared)
+
+    def departure(self, draft: Draft, others: Iterable[Draft]) -> list[float]:
+        """The same of drafts with other weights, all in float32."""
+        whole = draft.model.weights
+        return self._divergences(
+            draft,
+            (
+                _Compared(
+                    one.model,
+                    Form(),
+                    {name for name, weight in one.model.weights.items() if weight is not whole.get(name)},
+                    self.threads,
+                )
+                for one in others
+            ),
+        )
+
+    def _divergences(self, draft: Draft, compared: Iterable["_Compared"]) -> list[float]:
         exact = Probe(draft.model, Form(), threads=self.threads)
         memories = [exact.encode(example) for example in self.examples]
         wanted = [_log_softmax(exact.force(*pair)["logits"]) for pair in zip(self.examples, memories, strict=True)]
-        return [self._divergence(_Compared(draft.model, form, exact, self.threads), memories, wanted) for form in forms]
+        return [self._divergence(one, exact, memories, wanted) for one in compared]
 
-    def _divergence(self, compared: "_Compared", memories: Sequence[Named], wanted: Sequence[Floats]) -> float:
+    def _divergence(
+        self, compared: "_Compared", exact: Probe, memories: Sequence[Named], wanted: Sequence[Floats]
+    ) -> float:
         total, tokens = 0.0, 0
         for example, memory, reference in zip(self.examples, memories, wanted, strict=True):
-            found = _log_softmax(compared.logits(example, memory))
+            found = _log_softmax(compared.logits(example, memory, exact))
             total += float((np.exp(reference) * (reference - found)).sum())
             tokens += len(example.wanted)
         return total / tokens
 
 
 class _Compared:
-    """A form beside float32."""
+    """A model that is the exact one in all but the `changed` tensors. What is no other is not computed again."""
 
-    def __init__(self, model: Model, form: Form, exact: Probe, threads: int) -> None:
-        changed = {name for name, one in form.formats.items() if one != Float(32)}
+    def __init__(self, model: Model, form: Form, changed: set[str], threads: int) -> None:
         in_encoder = {name for name in changed if name.startswith("encoder.") or _is_cross(name)}
         probe = Probe(model, form, threads=threads)
         self._encoder = probe if in_encoder else None
-        self._decoder = probe if changed - in_encoder else exact
+        self._decoder = probe if changed - in_encoder else None
 
-    def logits(self, example: Example, memory: Named) -> Floats:
+    def logits(self, example: Example, memory: Named, exact: Probe) -> Floats:
         ours = self._encoder.encode(example) if self._encoder else memory
-        return self._decoder.force(example, ours)["logits"]
+        return (self._decoder or exact).force(example, ours)["logits"]
 
 
 def _is_cross(name: str) -> bool:

@@ -39,6 +39,11 @@ class Channels:
     units: int
     spared: frozenset[int] = frozenset()
 
+    @property
+    def spare_units(self) -> int:
+        """How many can go, for one at least must stay."""
+        return self.units - max(1, len(self.spared))
+
     def inputs(self, kept: Units) -> Units:
         """The channels of these units."""
         return (kept[:, None] * self.size + np.arange(self.size)).ravel()

@@ -1,6 +1,6 @@
 """What steps may ask for beside their settings: recordings to look at, randomness, and someone to tell."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -34,6 +34,10 @@ class Recordings(Protocol):
 
     def divergence(self, draft: Draft, forms: Sequence[Form]) -> list[float]:
         """How far the model's next tokens in each of the forms are from those in float32, in nats a token."""
+        ...
+
+    def departure(self, draft: Draft, others: Iterable[Draft]) -> list[float]:
+        """How far the next tokens of other drafts are from the draft's, all in float32, in nats a token."""
         ...
 
     def wer(self, draft: Draft) -> float:

@@ -1,6 +1,6 @@
 """A step: heads, neurons and layers go as a whole, so that matrices shrink and time with them. Nothing is trained."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -50,16 +50,20 @@ def shrink(draft: Draft, settings: Shrink, context: Context) -> Draft:
     chosen = list(_chosen(draft.model, settings))
     if not chosen and not settings.layers:
         raise CompressionError("shrink", f"it takes out nothing of {', '.join(settings.blocks)}")
-    seen = _seen(draft, [channels for channels, _ in chosen], settings.refit, context)
+    seen = observed(draft, [channels for channels, _ in chosen], settings.refit, context)
+    return narrowed(draft, chosen, seen, settings.refit)
+
+
+def narrowed(draft: Draft, chosen: Sequence[tuple[Channels, int]], seen: Mapping[str, Moments], refit: Refit) -> Draft:
+    """Without so many units of each block; `seen` by the block's name."""
     weights, config = dict(draft.model.weights), draft.model.config
     for channels, count in chosen:
-        fitted = fit(
-            channels, weights[f"{channels.behind}.weight"], seen[channels.name], count=count, refit=settings.refit
-        )
+        behind, bias = f"{channels.behind}.weight", f"{channels.behind}.bias"
+        fitted = fit(channels, weights[behind], seen[channels.name], count=count, refit=refit)
         weights |= channels.before_without(weights, fitted.kept)
-        weights[f"{channels.behind}.weight"] = fitted.weight
-        if f"{channels.behind}.bias" in weights:
-            weights[f"{channels.behind}.bias"] = weights[f"{channels.behind}.bias"] + fitted.bias
+        weights[behind] = fitted.weight
+        if bias in weights:
+            weights[bias] = weights[bias] + fitted.bias
         config = _renumbered(config, channels, fitted)
     return draft.having(weights, config)
 
@@ -68,12 +72,17 @@ def _chosen(model: Model, settings: Shrink) -> Iterator[tuple[Channels, int]]:
     """The blocks that lose units, and how many."""
     for share, found in ((settings.heads, heads), (settings.neurons, neurons)):
         for channels in found(model, settings.blocks):
-            count = min(round(share * channels.units), channels.units - max(1, len(channels.spared)))
+            count = min(round(share * channels.units), channels.spare_units)
             if count:
                 yield channels, count
 
 
-def _seen(draft: Draft, chosen: Sequence[Channels], refit: Refit, context: Context) -> dict[str, Moments]:
+def observed(draft: Draft, chosen: Sequence[Channels], refit: Refit, context: Context) -> dict[str, Moments]:
+    """What the layers behind are multiplied with, by the name of the block.
+
+    Raises:
+        CompressionError: there are no recordings to refit by.
+    """
     if context.recordings is not None:
         found = context.recordings.moments(draft, [f"{one.behind}.weight" for one in chosen])
         return {one.name: found[f"{one.behind}.weight"] for one in chosen}

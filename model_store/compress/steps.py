@@ -9,8 +9,9 @@ from model_store.compress.hierarchical import Hierarchical, hierarchical
 from model_store.compress.prune import Prune, prune
 from model_store.compress.quantise import Quantise, quantise
 from model_store.compress.shrink import Shrink, shrink
+from model_store.compress.slim import Slim, slim
 
-Step = Quantise | Hierarchical | Prune | Shrink
+Step = Quantise | Hierarchical | Prune | Shrink | Slim
 
 
 def carry_out(draft: Draft, step: Step, context: Context) -> Draft:
@@ -28,3 +29,5 @@ def carry_out(draft: Draft, step: Step, context: Context) -> Draft:
             return prune(draft, step, context)
         case Shrink():
             return shrink(draft, step, context)
+        case Slim():
+            return slim(draft, step, context)
