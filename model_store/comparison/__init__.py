@@ -1,0 +1,1 @@
+"""Variants beside each other: manifests in, a page with tables and charts out."""
