@@ -3,7 +3,7 @@
 import typer
 
 from service import __version__
-from service.cli import compress, doctor, evaluate, models, plan, profile, serve, transcribe
+from service.cli import compress, doctor, evaluate, models, plan, profile, report, serve, transcribe
 
 app = typer.Typer(
     name="wren",
@@ -19,6 +19,7 @@ app.command()(compress.compress)
 app.command()(evaluate.evaluate)
 app.command()(plan.plan)
 app.command()(profile.profile)
+app.command()(report.report)
 app.command()(doctor.doctor)
 app.add_typer(models.app, name="models")
 
