@@ -1,12 +1,17 @@
 """`wren report` as a user runs it."""
 
+from html import escape
 from pathlib import Path
 
 import pytest
 
 from model_store.manifest import Manifest
+from model_store.registry import Registry
+from service.engine.device import read_device
+from service.engine.survey import Surveyor
 from tests.cli.running import wren
 from tests.comparison.variants import evaluation, variant
+from tests.engine.test_profiles import PROFILE
 
 
 def stored(root: Path, *manifests: Manifest) -> Path:
@@ -43,6 +48,18 @@ def test_recordings_and_models_can_be_named(store: Path, tmp_path: Path) -> None
     page = tmp_path / "page.html"
     done = wren("report", "-o", page, "--store", store, "--data", "other", "--model", "tiny")
     assert done.stdout.startswith(f"{page}: 1 of 2 variants compared on other (")
+
+
+def test_profile_of_this_machine_is_shown(store: Path, tmp_path: Path) -> None:
+    device = read_device()
+    surveyor = Surveyor(Registry(store), device, threads=device.cores)
+    surveyor.profiles.keep(Registry(store).get("tiny", "int8"), PROFILE, surveyor.conditions)
+    page = tmp_path / "page.html"
+    done = wren("report", "-o", page, "--store", store)
+    assert done.returncode == 0, done.stderr
+    written = page.read_text(encoding="utf-8")
+    assert "Speed here" in written
+    assert f"<dd>{escape(str(surveyor.profiles.machine))}</dd>" in written
 
 
 def test_what_is_wrong_is_one_line_and_no_page(store: Path, tmp_path: Path) -> None:
