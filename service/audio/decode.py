@@ -21,8 +21,7 @@ import soundfile
 
 from service.audio.checkpoint import Checkpoint, always_on
 from service.audio.g711 import from_alaw, from_mulaw
-from service.audio.media import BLOCK_VALUES, read_media
-from service.audio.resample import MAX_RATE, MIN_RATE, Block, Limits, Recorder, downmix, sanitised
+from service.audio.resample import BLOCK_VALUES, MAX_RATE, MIN_RATE, Block, Limits, Recorder, downmix, sanitised
 from service.audio.sniff import Container, sniff
 from service.audio.types import SAMPLE_RATE, RawEncoding, RawFormat, Samples
 from service.errors import EmptyAudio, UndecodableAudio
@@ -82,6 +81,9 @@ def decode(
             fast = _by_sndfile(audio, kind, Recorder(limits, checkpoint=checkpoint))
             if fast is not None:
                 return fast
+        # FFmpeg's libraries take 15 MiB, which a server that is sent wav and flac alone never needs.
+        from service.audio.media import read_media  # noqa: PLC0415 - as said
+
         return _record(read_media(file, kind, checkpoint=checkpoint), Recorder(limits, checkpoint=checkpoint))
 
 

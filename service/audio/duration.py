@@ -4,7 +4,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-import av
 import soundfile
 
 from service.audio.sniff import sniff
@@ -22,16 +21,22 @@ def headed_duration_s(audio: bytes | Path) -> float | None:
 def promised_duration_s(path: Path) -> float | None:
     """None where the header does not say (streams, most damaged files)."""
     headed_s = headed_duration_s(path)
-    if headed_s is not None:
-        return headed_s
+    return _by_container(path) if headed_s is None else headed_s
+
+
+def _by_container(path: Path) -> float | None:
+    import av  # noqa: PLC0415 - 15 MiB that few need
+
     try:
         with path.open("rb") as file:
-            return _by_container(file)
+            return _of_media(file)
     except (AudioError, av.FFmpegError, OSError, ValueError):
         return None
 
 
-def _by_container(file: BinaryIO) -> float | None:
+def _of_media(file: BinaryIO) -> float | None:
+    import av  # noqa: PLC0415 - as above
+
     kind = sniff(file)
     if kind.demuxer is None:
         return None

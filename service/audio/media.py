@@ -18,13 +18,10 @@ import numpy.typing as npt
 from av.audio.plane import AudioPlane
 
 from service.audio.checkpoint import Checkpoint, always_on
-from service.audio.resample import Block, downmix, sanitised
+from service.audio.resample import BLOCK_VALUES, Block, downmix, sanitised
 from service.audio.sniff import PROBED_DEMUXERS, Container
 from service.audio.types import Samples
 from service.errors import AudioError, EmptyAudio, NoAudioStream, UndecodableAudio
-
-BLOCK_VALUES = 2**16
-"""Samples of all channels in a block: soxr is quickest with 16,000 to 65,000 at a time."""
 
 _IO_BYTES = 2**16
 

@@ -15,6 +15,9 @@ from service.audio.checkpoint import Checkpoint, always_on
 from service.audio.types import SAMPLE_RATE, Samples
 from service.errors import AudioTooLong, UndecodableAudio
 
+BLOCK_VALUES = 2**16
+"""Samples of all channels in a block: soxr is quickest with 16,000 to 65,000 at a time."""
+
 MIN_RATE, MAX_RATE = 1_000, 768_000
 """Hz. Below there is no speech left; above, no converter exists and the header is damaged."""
 

@@ -10,7 +10,7 @@ from typing import Self
 from model_store.manifest import Manifest, Runtime
 from service.engine.device import Device
 
-MEASURED_AS = 3
+MEASURED_AS = 4
 """Counted up when what is measured changes."""
 
 MEMORY_CLASS_BYTES = 2**28

@@ -34,14 +34,21 @@ class Service:
     Attributes:
         idle_bytes: resident when it is warm.
         utterance_bytes: the most that ever was while utterances of `plan.UTTERANCE_S` came and nothing else.
-        peak_bytes: the most that ever was, after longer recordings and a window of 30 s: what a limit must allow.
+        peak_bytes: the most that ever was, after longer recordings and a window of 30 s.
+        file_bytes: of that, pages of files, such as those of libraries.
         latency_ms: of an utterance of `plan.UTTERANCE_S`, from its bytes to its text.
     """
 
     idle_bytes: int
     utterance_bytes: int
     peak_bytes: int
+    file_bytes: int
     latency_ms: float
+
+    @property
+    def needed_bytes(self) -> int:
+        """What a limit must allow: all that is resident for utterances, and at the most what cannot be taken back."""
+        return max(self.utterance_bytes, self.peak_bytes - self.file_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,7 @@ def costs(profile: Profile) -> Costs | None:
     if timings is None or service is None:
         return None
     return Costs(
-        memory_bytes=service.peak_bytes,
+        memory_bytes=service.needed_bytes,
         row_bytes=timings.row_bytes,
         load_ms=timings.load_ms,
         latency_ms=service.latency_ms,

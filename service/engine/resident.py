@@ -13,6 +13,8 @@ class Resident:
 
     now_bytes: int
     peak_bytes: int
+    file_bytes: int = 0
+    """Of what is resident now, pages of files: the system takes those back where memory is short."""
 
 
 def read_resident(status: Path = STATUS) -> Resident:
@@ -31,7 +33,8 @@ def parse_status(text: str) -> Resident:
         KeyError: it does not say.
     """
     fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    return Resident(*(int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM")))
+    now, peak = (int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+    return Resident(now, peak, int(fields.get("RssFile", "0").split()[0]) * 1024)
 
 
 def _peak_bytes() -> int:

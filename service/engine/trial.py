@@ -107,7 +107,8 @@ async def service(settings: Settings) -> Service:
         await engine.transcribe(Request(longest, options=GREEDY, vad=VadOptions(enabled=False)))
     finally:
         await engine.close()
-    return Service(idle_bytes, utterance_bytes, read_resident().peak_bytes, latency_ms)
+    resident = read_resident()
+    return Service(idle_bytes, utterance_bytes, resident.peak_bytes, resident.file_bytes, latency_ms)
 
 
 def spoken(times: int, *, seconds: float) -> bytes:

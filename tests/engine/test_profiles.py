@@ -19,7 +19,13 @@ PROFILE = Profile(
     layout=Layout(2, 1),
     layout_reason="2 x 1 threads: the highest",
     timings=Timings((Point(1, 640, 1.5),), load_ms=300.0, row_bytes=2**20, speed=190.0),
-    service=Service(idle_bytes=200 * 2**20, utterance_bytes=250 * 2**20, peak_bytes=300 * 2**20, latency_ms=80.0),
+    service=Service(
+        idle_bytes=200 * 2**20,
+        utterance_bytes=250 * 2**20,
+        peak_bytes=300 * 2**20,
+        file_bytes=40 * 2**20,
+        latency_ms=80.0,
+    ),
 )
 
 
@@ -74,6 +80,6 @@ def test_a_folder_that_cannot_be_written_to_is_told_of(tmp_path: Path) -> None:
 
 def test_the_plan_gets_the_costs_of_a_whole_profile_alone() -> None:
     assert costs(PROFILE) == Costs(
-        memory_bytes=300 * 2**20, row_bytes=2**20, load_ms=300.0, latency_ms=80.0, speed=190.0, executors=2, rows=4
+        memory_bytes=260 * 2**20, row_bytes=2**20, load_ms=300.0, latency_ms=80.0, speed=190.0, executors=2, rows=4
     )
     assert costs(Profile(PROFILE.encode, 4, "given", 100.0)) is None

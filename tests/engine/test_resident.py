@@ -9,6 +9,7 @@ STATUS = "Name:\tpython\nVmPeak:\t  900 kB\nVmHWM:\t  400 kB\nVmRSS:\t  300 kB\n
 
 def test_linux_tells_what_is_resident_and_what_was() -> None:
     assert parse_status(STATUS) == Resident(300 * 1024, 400 * 1024)
+    assert parse_status(f"{STATUS}RssFile:\t  90 kB\n").file_bytes == 90 * 1024
 
 
 def test_this_process_has_memory() -> None:

@@ -60,7 +60,8 @@ def test_a_survey_finds_out_all_that_the_plan_asks(surveyed: Path) -> None:
     assert found is not None
     weights_bytes = variant(surveyed, "int8").total_bytes
     assert weights_bytes < profile.service.idle_bytes <= profile.service.utterance_bytes
-    assert profile.service.utterance_bytes <= profile.service.peak_bytes == found.memory_bytes < 2**30
+    assert profile.service.utterance_bytes <= found.memory_bytes <= profile.service.peak_bytes < 2**30
+    assert 0 < profile.service.file_bytes < profile.service.idle_bytes
     assert 0 < found.row_bytes < found.memory_bytes
     assert min(found.load_ms, found.latency_ms, found.speed, found.executors, found.rows) > 0
     assert len(profile.encode.points) == len(WINDOWS_S)
