@@ -78,30 +78,39 @@ def hierarchical(draft: Draft, settings: Hierarchical, context: Context) -> Draf
     ]
     ranked = sorted(groups, key=lambda group: group.cost / group.saved_bytes)
 
-    def lowered(count: int) -> Draft:
-        return seen.formed([name for group in ranked[:count] for name in group.names], low)
+    def lowered(chosen: Sequence[Group]) -> Draft:
+        return seen.formed([name for group in chosen for name in group.names], low)
 
     if settings.size is not None:
         total = kept_bytes(draft.model, draft.form.formats)
-        count = enough(ranked, total, settings.size * kept_bytes(draft.model, {}))
+        chosen = enough(ranked, total, settings.size * kept_bytes(draft.model, {}))
     else:
         allowed = recordings.wer(draft) + (settings.wer_growth or 0)
-        count = most(len(ranked), lambda count: recordings.wer(lowered(count)) <= allowed)
-    context.report(f"lowered {count} of {len(ranked)} groups to {settings.low}")
-    return lowered(count)
+        chosen = ranked[: most(len(ranked), lambda count: recordings.wer(lowered(ranked[:count])) <= allowed)]
+    context.report(f"lowered {len(chosen)} of {len(ranked)} groups to {settings.low}")
+    return lowered(chosen)
 
 
-def enough(ranked: Sequence[Group], total: float, allowed: float) -> int:
-    """How many of the groups, in this order, make `total` bytes of weights no more than `allowed`.
+def enough(ranked: Sequence[Group], total: float, allowed: float) -> list[Group]:
+    """The groups that make `total` bytes of weights no more than `allowed`.
+
+    They are taken in this order, and then those that are missed most are left out again where the size is kept without
+    them: the last one taken may have been a large one.
 
     Raises:
-        CompressionError: all of them do not.
+        CompressionError: all of them are not enough.
     """
     sizes = list(accumulate((-group.saved_bytes for group in ranked), initial=total))
     if sizes[-1] > allowed:
         reason = f"the weights can go down to {sizes[-1] / 1e6:.1f} MB, and {allowed / 1e6:.1f} MB were asked for"
         raise CompressionError("hierarchical", reason)
-    return next(count for count, size in enumerate(sizes) if size <= allowed)
+    count = next(count for count, size in enumerate(sizes) if size <= allowed)
+    chosen, room = list(ranked[:count]), allowed - sizes[count]
+    for group in sorted(chosen, key=lambda group: -group.cost):
+        if group.saved_bytes <= room:
+            chosen.remove(group)
+            room -= group.saved_bytes
+    return chosen
 
 
 def most(count: int, good: Callable[[int], bool]) -> int:

@@ -109,10 +109,19 @@ def test_an_attention_is_one_group() -> None:
 
 
 def test_as_many_groups_as_it_takes() -> None:
-    groups = [Group(("a",), 10, 0), Group(("b",), 20, 0), Group(("c",), 30, 0)]
-    assert [enough(groups, 100, allowed) for allowed in (100, 99, 90, 89, 40)] == [0, 1, 1, 2, 3]
+    groups = [Group(("a",), 10, 1), Group(("b",), 20, 2), Group(("c",), 30, 3)]
+    taken = [[name for one in enough(groups, 100, allowed) for name in one.names] for allowed in (99, 90, 89, 70, 40)]
+    assert taken == [["a"], ["a"], ["b"], ["a", "b"], ["a", "b", "c"]]
+    assert enough(groups, 100, 100) == []
     with pytest.raises(CompressionError):
         enough(groups, 100, 39)
+
+
+def test_what_is_missed_most_is_left_out_again_where_the_last_was_large() -> None:
+    groups = [Group(("a",), 10, 1), Group(("b",), 20, 4), Group(("table",), 500, 200)]
+    assert [one.names for one in enough(groups, 1000, 480)] == [("b",), ("table",)]
+    assert [one.names for one in enough(groups, 1000, 490)] == [("a",), ("table",)]
+    assert [one.names for one in enough(groups, 1000, 500)] == [("table",)]
 
 
 @pytest.mark.parametrize("limit", range(8))
