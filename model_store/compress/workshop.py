@@ -18,7 +18,8 @@ from model_store.compress.examples import Spoken, examples
 from model_store.compress.recipe import Recipe
 from model_store.compress.run import compressed
 from model_store.convert import model as models
-from model_store.errors import CompressionError, GateClosed
+from model_store.convert import tensors
+from model_store.errors import CompressionError, ConversionError, GateClosed
 from model_store.evaluate import bootstrap, datasets, hypotheses, run
 from model_store.evaluate.bootstrap import Growth
 from model_store.evaluate.layouts import Utterance
@@ -98,6 +99,9 @@ class Workshop:
     def _base(self, model: str) -> Manifest:
         bases = [manifest for manifest in self._registry.variants(model) if manifest.parent is None]
         found = bases[0] if bases else self._registry.get(model, "fp32")
+        if tensors.FILE_NAME not in found.digests:
+            path = self._registry.path(found) / tensors.FILE_NAME
+            raise ConversionError(path, f"{model} was pulled by an earlier Wren; run: wren models pull --force {model}")
         self._registry.checked(found)
         return found
 
