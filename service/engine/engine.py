@@ -204,14 +204,16 @@ class LocalEngine:
         return tuple(manifest for manifest in self._registry.list() if manifest.family in SPEECH_FAMILIES)
 
     def _survey(self) -> None:
-        """Measure what was never measured here, first the variants of the default model that a plan may choose."""
-        if self._settings.profile_s:
-            model = self._settings.model.partition(":")[0]
-            in_order = sorted(
-                self._speakers(),
-                key=lambda one: (one.model != model, one.parent is not None and not one.evaluations),
-            )
-            self._planner.surveyor().survey(in_order, within_s=self._settings.profile_s)
+        """Measure what was never measured here: of the default model first, and of it what would serve without."""
+        if not self._settings.profile_s:
+            return
+        model = self._settings.model.partition(":")[0]
+        likely = "int8" if self._device.fast_int8 else "fp32"
+
+        def rank(one: Manifest) -> tuple[bool, bool, bool]:
+            return one.model != model, one.precision != likely, one.parent is not None and not one.evaluations
+
+        self._planner.surveyor().survey(sorted(self._speakers(), key=rank), within_s=self._settings.profile_s)
 
     async def _load_in_time(self, manifest: Manifest, deadline_s: float | None) -> Hosted:
         allowed_s = math.inf if deadline_s is None else deadline_s
