@@ -34,8 +34,8 @@ class Prune(BaseModel):
 
     step: Literal["prune"]
     share: float = Field(gt=0, lt=1)
-    criterion: Criterion = "activation"
-    scope: Scope = "row"
+    criterion: Criterion = "magnitude"
+    scope: Scope = "matrix"
     layers: tuple[str, ...] = Field(default=EVERY, min_length=1)
     embedding: bool = False
     refit: Refit = "none"
