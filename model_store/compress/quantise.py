@@ -10,7 +10,7 @@ from model_store.compress.draft import Draft, matrices
 from model_store.compress.settings import EVERY, STRICT
 from model_store.convert.blocks import Blocks
 from model_store.convert.codebook import Codebook
-from model_store.convert.formats import Float, Format, Int8Dynamic, Int8Static
+from model_store.convert.formats import Float, Format, Int8Dynamic, Int8Static, Int8Weights
 from model_store.errors import CompressionError
 
 FormName = Literal[
@@ -36,7 +36,7 @@ FORMS: dict[FormName, Format] = {
     "int8-static": Int8Static("channel"),
     "int8-static-tensor": Int8Static("tensor"),
     "int8-blocks": Blocks(8, "int8"),
-    "int8-weights": Blocks(8, "float32"),
+    "int8-weights": Int8Weights(),
     "int4": Blocks(4, "int8"),
     "int4-weights": Blocks(4, "float32"),
     "codebook8": Codebook(8),

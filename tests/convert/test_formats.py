@@ -5,7 +5,7 @@ import pytest
 
 from model_store.convert.blocks import BLOCK, Blocks, quantise_blocks
 from model_store.convert.codebook import Codebook, shared_values
-from model_store.convert.formats import Float, Format, Inputs, Int8Dynamic, Int8Static, quantise_rows
+from model_store.convert.formats import Float, Format, Inputs, Int8Dynamic, Int8Static, Int8Weights, quantise_rows
 from model_store.convert.graph import FLOAT, INT64, Graph
 from model_store.errors import ConversionError
 from tests.convert.small_graphs import matrix, random, run
@@ -19,7 +19,7 @@ FORMS: tuple[tuple[Format, float], ...] = (
     (Int8Static("channel"), 0.03),
     (Int8Static("tensor"), 0.03),
     (Blocks(8, "int8"), 0.02),
-    (Blocks(8, "float32"), 0.01),
+    (Int8Weights(), 0.01),
     (Blocks(4, "int8"), 0.15),
     (Blocks(4, "float32"), 0.15),
     (Codebook(8), 0.02),
