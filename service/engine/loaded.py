@@ -27,11 +27,12 @@ class Loaded:
         return tuple(self._hosted)
 
     def find(self, manifest: Manifest) -> Hosted | None:
-        """The variant if it is in memory; at once, and from any thread."""
+        """The variant if this very build of it is in memory; at once, and from any thread."""
         with self._lock:
             found = self._hosted.get(manifest.name)
-            if found is not None:
-                self._hosted.move_to_end(manifest.name)
+            if found is None or found.manifest.digest != manifest.digest:
+                return None
+            self._hosted.move_to_end(manifest.name)
             return found
 
     def settle(self, manifest: Manifest, planned: Planned | None = None) -> Hosted:
@@ -43,12 +44,13 @@ class Loaded:
         return self._keep(self._loader.settle(manifest, planned))
 
     def get(self, manifest: Manifest) -> Hosted:
-        """A variant, loaded and warmed up if it is not there.
+        """A variant, loaded and warmed up if it is not there; the present build of it, whichever was chosen.
 
         Raises:
             ModelUnavailable: as above.
         """
-        return self._keep(self.find(manifest) or self._loader.load(manifest))
+        present = self._loader.present(manifest)
+        return self._keep(self.find(present) or self._loader.load(present))
 
     def renew(self, lost: Hosted) -> Hosted:
         """A variant whose executor was lost, loaded anew; one that was renewed meanwhile is taken.
@@ -56,7 +58,8 @@ class Loaded:
         Raises:
             ModelUnavailable: as above.
         """
-        found = self.find(lost.manifest)
+        with self._lock:
+            found = self._hosted.get(lost.manifest.name)
         if found is not None and found is not lost:
             return found
         return self._keep(self._loader.renew(lost))

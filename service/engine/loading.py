@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from model_store.errors import StoreError
 from model_store.manifest import Manifest
 from model_store.registry import Registry
 from service.backends.base import Backend
@@ -99,7 +100,19 @@ class Loader:
         Raises:
             ModelUnavailable: as above.
         """
-        return self._hosted(lost.manifest, lost.profile)
+        return self._hosted(self.present(lost.manifest), lost.profile)
+
+    def present(self, manifest: Manifest) -> Manifest:
+        """The build that lies in the store now: what was chosen a moment ago may have been replaced or rolled back.
+
+        Raises:
+            ModelUnavailable: it was removed, or its manifest is damaged.
+        """
+        try:
+            found = self._registry.get(manifest.model, manifest.variant)
+        except StoreError as error:
+            raise ModelUnavailable(manifest.name, str(error).rstrip(".")) from error
+        return manifest if found.digest == manifest.digest else found
 
     def measure(self, manifest: Manifest) -> Hosted:
         """Try the layouts one after another, so that there is one copy of the weights at a time, and take the best.

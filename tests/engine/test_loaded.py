@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,31 @@ def test_the_least_lately_used_is_dropped_and_still_works() -> None:
     load(loaded, registry, VARIANTS[3])
     assert set(loaded.names()) == {VARIANTS[0], VARIANTS[2], VARIANTS[3]}
     assert "fox" in said(oldest.recognizer, recording("en/quick_brown_fox"))
+
+
+def test_a_build_that_replaced_another_is_loaded_in_its_place(tmp_path: Path) -> None:
+    registry = Registry(linked_store(tmp_path / "store", "whisper-tiny.en/int8"))
+    loaded = loaded_of(registry)
+    before = loaded.get(registry.get("whisper-tiny.en", "int8"))
+    folder = shutil.copytree(registry.path(before.manifest), tmp_path / "built")
+    with (folder / "config.json").open("a") as config:
+        config.write("\n")
+    present = registry.add(before.manifest, folder)
+    assert loaded.find(present) is None
+    after = loaded.get(before.manifest)  # chosen just before it was replaced
+    assert after is not before
+    assert after.manifest.version == present.version > before.manifest.version
+    assert loaded.find(present) is after
+    assert loaded.names() == (VARIANTS[0],)
+    assert "fox" in said(before.recognizer, recording("en/quick_brown_fox"))  # for those who still use it
+
+
+def test_a_variant_that_was_removed_just_now_is_unavailable(tmp_path: Path) -> None:
+    registry = Registry(linked_store(tmp_path, "whisper-tiny.en/int8"))
+    manifest = registry.get("whisper-tiny.en", "int8")
+    registry.remove("whisper-tiny.en")
+    with pytest.raises(ModelUnavailable, match=r"The store has no 'whisper-tiny\.en:int8'"):
+        loaded_of(registry).get(manifest)
 
 
 @pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx", "config.json", "tokenizer.json"])
