@@ -4,7 +4,8 @@ import math
 import re
 from collections.abc import Callable, Mapping
 
-_AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)\s*", re.IGNORECASE)
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)", re.IGNORECASE)
+"""Nothing in it can be read in two ways: a request with a hundred thousand spaces must not hold up the others."""
 
 SIZES = {
     "": 1,
@@ -37,7 +38,7 @@ def parse_duration_ms(text: str) -> float:
 
 
 def _parsed(text: str, units: Mapping[str, float], complaint: str) -> float:
-    found = _AMOUNT.fullmatch(text)
+    found = _AMOUNT.fullmatch(text.strip())
     amount = float(found[1]) * units.get(found[2].lower(), 0.0) if found else 0.0
     if not 0 < amount < math.inf:
         raise ValueError(f"{text!r} is {complaint}")

@@ -1,4 +1,5 @@
 import math
+import time
 
 import pytest
 
@@ -35,6 +36,13 @@ def test_what_is_no_size_is_told_in_one_line_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"^'.*' is no size: write it like 300MB") as caught:
         parse_size(text)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_stranger_sends_is_refused_at_once() -> None:
+    started = time.perf_counter()
+    with pytest.raises(ValueError, match="is no size"):
+        parse_size("1" + " " * 50_000 + "!")
+    assert time.perf_counter() - started < 1
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-3ms", "0s", "5 h", "inf"])

@@ -17,6 +17,9 @@ from service.units import parse_duration_ms, parse_size
 
 T = TypeVar("T")
 
+MOST_CORES = 4096
+"""That can be asked for: more than any machine has, and few enough to be a float."""
+
 
 class LimitBody(BaseModel):
     """A limit, null for none, and what set it."""
@@ -99,7 +102,7 @@ class PlanRoutes:
         *,
         model: Annotated[str | None, Query(description="A model; `auto` compares all. [that of WREN_MODEL]")] = None,
         memory: Annotated[str | None, Query(description="Such as 300MB.")] = None,
-        cores: Annotated[int | None, Query(ge=1)] = None,
+        cores: Annotated[int | None, Query(ge=1, le=MOST_CORES)] = None,
         latency: Annotated[str | None, Query(description="Such as 300ms, for six seconds of speech.")] = None,
         max_wer_loss: Annotated[float | None, Query(ge=0, description="Points; inf for any.")] = None,
         prefer: Annotated[Prefer | None, Query()] = None,

@@ -94,7 +94,9 @@ async def test_a_limit_that_is_none_names_the_parameter(name: str, value: str) -
     assert value in error["message"]
 
 
-@pytest.mark.parametrize(("name", "value"), [("cores", "0"), ("prefer", "cheap"), ("max_wer_loss", "-1")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("cores", "0"), ("cores", "1" + 400 * "0"), ("prefer", "cheap"), ("max_wer_loss", "-1")]
+)
 async def test_a_value_out_of_range_is_refused(name: str, value: str) -> None:
     await planned(422, **{name: value})
 
