@@ -86,11 +86,11 @@ _BUILDERS: Mapping[SpeechFamily, Callable[[Model, Form, Places | None], Graphs]]
 def write(model: Model, form: Form, folder: Path) -> None:
     """A variant's files into a new folder, all that it needs to run.
 
-    Where every tensor has the same width, the tensors lie as trained in a file beside the graphs; else in the graphs.
+    Where every matrix has the same width, the tensors lie as trained in a file beside the graphs; else in the graphs.
     """
     folder.mkdir(parents=True)
     stored: Places | None = None
-    bits = _width(form)
+    bits = _width(model, form)
     if bits is not None:
         tensors.write(
             folder / tensors.FILE_NAME, model.weights, bits=bits, facts={"family": model.family, **model.facts}
@@ -103,11 +103,12 @@ def write(model: Model, form: Form, folder: Path) -> None:
     shutil.copyfile(model.tokenizer, folder / TOKENIZER_FILE)
 
 
-def _width(form: Form) -> Literal[32, 16] | None:
-    """Of all tensors; None where they differ."""
+def _width(model: Model, form: Form) -> Literal[32, 16] | None:
+    """Of all matrices; None where they differ."""
     if not form.formats:
         return 32
-    return 16 if set(form.formats.values()) == {Float(16)} else None
+    kept = {form.formats.get(name) for name, weight in model.weights.items() if weight.ndim > 1}
+    return 16 if kept == {Float(16)} else None
 
 
 def read(folder: Path) -> Model:

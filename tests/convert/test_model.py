@@ -68,6 +68,16 @@ def test_half_precision_takes_half_the_bytes_and_computes_alike(tmp_path: Path) 
     np.testing.assert_allclose(logits(tmp_path / "fp16"), logits(tmp_path / "fp32"), atol=0.05)
 
 
+def test_matrices_that_are_not_named_keep_their_full_precision(tmp_path: Path) -> None:
+    """One file of tensors has one width, so where the matrices' differ they are held by the graphs."""
+    model = Model.of_whisper(small())
+    matrices = [name for name, weight in model.weights.items() if weight.ndim > 1]
+    write(model, Form(dict.fromkeys(matrices, Float(16))), tmp_path / "all")
+    write(model, Form(dict.fromkeys(matrices[1:], Float(16))), tmp_path / "most")
+    assert (tmp_path / "all" / "weights.safetensors").exists()
+    assert not (tmp_path / "most" / "weights.safetensors").exists()
+
+
 def test_a_variant_without_tensors_is_no_base(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="missing"):
         read(tmp_path)
