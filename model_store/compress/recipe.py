@@ -41,7 +41,7 @@ class Recipe(BaseModel):
     about: str = ""
     precision: Precision
     runtime: Runtime = "onnxruntime"
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     steps: tuple[Annotated[Step, Field(discriminator="step")], ...] = Field(min_length=1)
     calibration: Calibration = Calibration()
     gate: Gate | None = None

@@ -19,7 +19,7 @@ from model_store.compress.recipe import Recipe
 from model_store.compress.run import compressed
 from model_store.convert import model as models
 from model_store.convert import tensors
-from model_store.errors import CompressionError, ConversionError, GateClosed
+from model_store.errors import CompressionError, ConversionError, GateClosed, RecipeError
 from model_store.evaluate import bootstrap, datasets, hypotheses, run
 from model_store.evaluate.bootstrap import Growth
 from model_store.evaluate.layouts import Utterance
@@ -65,12 +65,15 @@ class Workshop:
 
         Raises:
             NotInStore, BrokenVariant: the store has no base variant of this model that could be used.
+            RecipeError: it has the name of the base variant.
             ConversionError: the base variant has no weights as trained: it was pulled by an earlier Wren.
             CompressionError: a step cannot be carried out, or there is nothing to judge by.
             GateClosed: it lost more than is allowed, and was not registered.
             EvaluationError: it cannot be run.
         """
         base = self._base(model)
+        if recipe.name == base.variant:
+            raise RecipeError(recipe.name, f"it would replace {base.name}, which it is made from; give it another name")
         allowed = max_wer_growth if max_wer_growth is not None or recipe.gate is None else recipe.gate.max_wer_growth
         if allowed is not None and not material.judged:
             raise CompressionError(
@@ -114,11 +117,11 @@ class Workshop:
         return run.evaluate(registry, manifest, utterances, threads=self._threads, out=out)
 
     def _parent_scores(self, base: Manifest, utterances: Sequence[Utterance]) -> tuple[Scored, ...]:
-        """Of the base variant: those that are kept, if they are of these files, else measured now."""
+        """Of the base variant: those that are kept, if they are of these files and versions, else measured now."""
         kept = hypotheses.place(self._registry.root, base, utterances)
         if kept.exists():
             facts, _, scored = run.rescore(kept)
-            if facts.files == base.files:
+            if facts.files == base.files and facts.versions == run.versions(base):
                 return scored
         evaluation, scored = self._evaluated(self._registry, base, utterances)
         self._registry.record(base.model, base.variant, evaluation, digests=base.digests)

@@ -6,9 +6,11 @@ import pytest
 
 from model_store.compress.recipe import Recipe, read, shipped
 from model_store.compress.workshop import Material, Workshop
-from model_store.errors import CompressionError, ConversionError, GateClosed, NotInStore
+from model_store.errors import CompressionError, ConversionError, GateClosed, NotInStore, RecipeError
+from model_store.evaluate import hypotheses
 from model_store.evaluate.datasets import read as read_data
 from model_store.registry import Registry
+from service import __version__
 from tests.compress.drafts import TINY
 from tests.evaluate.recordings import manifest_folder
 from tests.evaluate.stores import writable_store
@@ -81,6 +83,24 @@ def test_the_gate_may_be_opened(registry: Registry, material: Material) -> None:
     assert outcome.growth is not None
     assert outcome.growth.points > 50
     assert registry.get(TINY, "ruined-openly").evaluations
+
+
+def test_the_base_variant_is_never_replaced(registry: Registry) -> None:
+    before = registry.get(TINY, "fp32")
+    recipe = shipped("fp16").model_copy(update={"gate": None, "name": "fp32"})
+    with pytest.raises(RecipeError, match=r"it would replace whisper-tiny\.en:fp32"):
+        workshop(registry).build(TINY, recipe, Material())
+    assert registry.get(TINY, "fp32") == before
+
+
+def test_what_the_parent_did_in_another_version_is_measured_anew(registry: Registry, material: Material) -> None:
+    place = hypotheses.place(registry.root, registry.get(TINY, "fp32"), material.judged)
+    recipe = shipped("fp16").model_copy(update={"name": "again"})
+    workshop(registry).build(TINY, recipe, material, max_wer_growth=FEW_WORDS)
+    kept = place.read_text()
+    place.write_text(kept.replace('"wren":"', '"wren":"before '))
+    workshop(registry).build(TINY, recipe, material, max_wer_growth=FEW_WORDS)
+    assert hypotheses.read(place).run.versions["wren"] == __version__
 
 
 def test_a_gate_needs_something_to_judge_by(registry: Registry, material: Material) -> None:
