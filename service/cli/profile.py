@@ -50,7 +50,7 @@ def profile(
 
 def measure(surveyor: "Surveyor", manifests: Sequence["Manifest"]) -> dict[str, str]:
     """Profile them, and tell on standard error how far it is; why some could not be, by name."""
-    from service.engine.attempt import CannotRun, OutOfTime
+    from service.engine.attempt import CannotRun, NotTried, OutOfTime
 
     if manifests and not surveyor.profiles.writable():
         fail(f"Profiles are kept in {surveyor.profiles.folder}, which cannot be written to.")
@@ -59,7 +59,7 @@ def measure(surveyor: "Surveyor", manifests: Sequence["Manifest"]) -> dict[str, 
         sys.stderr.write(f"measuring {manifest.name} ({number} of {len(manifests)})\n")
         try:
             surveyor.measure(manifest)
-        except (CannotRun, OutOfTime) as error:
+        except (CannotRun, NotTried, OutOfTime) as error:
             failed[manifest.name] = str(error)
     return failed
 

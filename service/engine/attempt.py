@@ -20,9 +20,16 @@ T = TypeVar("T")
 
 Stage = Literal["timings", "service"]
 
+ELSEWHERE = 3
+"""Status with which a process ends that could not begin: the last line of its errors says why."""
+
 
 class CannotRun(Exception):
     """The variant was tried and failed; the message says how, without a full stop."""
+
+
+class NotTried(Exception):
+    """The store is damaged, or has no speech detector: once it is mended, the variant may well run."""
 
 
 class OutOfTime(Exception):
@@ -55,6 +62,7 @@ def outcome(attempt: Attempt, kind: type[T], *, within_s: float) -> T:
 
     Raises:
         CannotRun: it failed, or it did not live to say.
+        NotTried: something else did.
         OutOfTime, Interrupted: it was ended.
     """
     try:
@@ -76,7 +84,7 @@ def outcome(attempt: Attempt, kind: type[T], *, within_s: float) -> T:
         raise CannotRun(f"its process said {done.stdout[:80]!r}") from error
 
 
-def failure(status: int, stderr: str) -> CannotRun | Interrupted:
+def failure(status: int, stderr: str) -> CannotRun | NotTried | Interrupted:
     """What it means that a process ended so."""
     if -status in (signal.SIGINT, signal.SIGTERM):
         return Interrupted("it was interrupted")
@@ -85,7 +93,8 @@ def failure(status: int, stderr: str) -> CannotRun | Interrupted:
     if status < 0:
         return CannotRun(f"its process was ended by {signal.Signals(-status).name}")
     lines = stderr.strip().splitlines()
-    return CannotRun(lines[-1].strip().rstrip(".") if lines else f"its process ended with status {status}")
+    reason = lines[-1].strip().rstrip(".") if lines else f"its process ended with status {status}"
+    return NotTried(reason) if status == ELSEWHERE else CannotRun(reason)
 
 
 def without_settings(environment: "os._Environ[str] | dict[str, str]") -> dict[str, str]:

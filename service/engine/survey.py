@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from model_store.manifest import Manifest
 from model_store.registry import Registry
-from service.engine.attempt import Attempt, CannotRun, Interrupted, OutOfTime, Stage, outcome
+from service.engine.attempt import Attempt, CannotRun, Interrupted, NotTried, OutOfTime, Stage, outcome
 from service.engine.device import Device
 from service.engine.fingerprint import Conditions
 from service.engine.profile import Profile, Service
@@ -57,6 +57,7 @@ class Surveyor:
 
         Raises:
             CannotRun: this machine cannot, which is kept.
+            NotTried: the store must be mended first.
             OutOfTime, Interrupted: it takes too long, or was ended.
         """
         ends_s = time.monotonic() + within_s
@@ -83,6 +84,8 @@ class Surveyor:
                 self.measure(manifest, within_s=left_s)
             except CannotRun as error:
                 _log.warning("%s cannot run here: %s", manifest.name, error)
+            except NotTried as error:
+                _log.warning("%s could not be measured: %s", manifest.name, error)
             except Interrupted:
                 raise
             except OutOfTime:

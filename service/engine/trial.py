@@ -26,6 +26,7 @@ from model_store.errors import StoreError
 from model_store.registry import Registry
 from service.app import create_app
 from service.audio.types import MAX_WINDOW_S, VadOptions
+from service.engine.attempt import ELSEWHERE
 from service.engine.device import read_device
 from service.engine.engine import LocalEngine
 from service.engine.forming import EncodeCosts
@@ -56,9 +57,12 @@ def main() -> None:
     try:
         found = _found(asked)
     except ModelUnavailable as error:
-        sys.exit(error.reason)
+        sys.stderr.write(f"{error.reason}\n")
+        # The speech detector may be what is missing, or a file be damaged: both can be mended.
+        sys.exit(1 if error.name == asked.name and not isinstance(error.__cause__, StoreError) else ELSEWHERE)
     except (StoreError, WrenError) as error:
-        sys.exit(str(error))
+        sys.stderr.write(f"{error}\n")
+        sys.exit(ELSEWHERE)
     sys.stdout.buffer.write(AS_JSON.dump_json(found))
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from service.engine.profiles import FOLDER
 from tests.cli.running import wren
-from tests.engine.stores import cut, linked_store
+from tests.engine.stores import linked_store, ruin
 
 TINY = "whisper-tiny.en"
 CORES = ("--cores", "1")
@@ -15,7 +15,7 @@ CORES = ("--cores", "1")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With a variant that can be run and one that cannot."""
     store = linked_store(tmp_path_factory.mktemp("store"), f"{TINY}/int8", "moonshine-tiny/int8", "silero-vad/fp32")
-    cut(store / "moonshine-tiny" / "int8" / "encoder.onnx")
+    ruin(store / "moonshine-tiny" / "int8")
     return store
 
 

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from model_store.inspection import read
+from model_store.manifest import FILE_NAME, Manifest
+from model_store.registry import describe
 from tests.store import STORE
 
 
@@ -19,3 +22,12 @@ def cut(path: Path) -> None:
     content = path.read_bytes()
     path.unlink()
     path.write_bytes(content[: len(content) // 2])
+
+
+def ruin(folder: Path) -> None:
+    """Make a build of a variant that no runtime can load, with a manifest that is true of it."""
+    cut(folder / "decoder.onnx")
+    manifest = read(folder, folder.parent.name, folder.name)
+    assert isinstance(manifest, Manifest)
+    (folder / FILE_NAME).unlink()
+    (folder / FILE_NAME).write_text(describe(manifest, folder).model_dump_json())

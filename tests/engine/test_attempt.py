@@ -3,7 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from service.engine.attempt import Attempt, CannotRun, Interrupted, OutOfTime, failure, outcome, without_settings
+from service.engine.attempt import (
+    Attempt,
+    CannotRun,
+    Interrupted,
+    NotTried,
+    OutOfTime,
+    failure,
+    outcome,
+    without_settings,
+)
 from service.engine.fingerprint import Conditions
 from service.engine.profile import Profile
 from tests.store import STORE
@@ -31,7 +40,7 @@ def test_settings_of_this_server_are_not_for_the_process() -> None:
         (-signal.SIGKILL, "", "its process was killed, most likely for want of memory"),
         (-signal.SIGSEGV, "a warning\n", "its process was ended by SIGSEGV"),
         (1, "Traceback\n  a line\nRuntimeError: this and that.\n", "RuntimeError: this and that"),
-        (3, " \n", "its process ended with status 3"),
+        (2, " \n", "its process ended with status 2"),
     ],
 )
 def test_how_a_process_ended_is_told(status: int, stderr: str, reason: str) -> None:
@@ -46,7 +55,7 @@ def test_a_process_that_was_ended_by_somebody_says_nothing_of_the_variant(number
 
 
 def test_a_process_that_fails_says_why_in_a_line(tmp_path: Path) -> None:
-    with pytest.raises(CannotRun, match=r"^The store has no 'whisper-tiny\.en:int8'"):
+    with pytest.raises(NotTried, match=r"^The store has no 'whisper-tiny\.en:int8'"):
         outcome(attempt(tmp_path), Profile, within_s=60)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from model_store.manifest import Manifest
 from model_store.registry import Registry
-from service.engine.attempt import CannotRun
+from service.engine.attempt import CannotRun, NotTried
 from service.engine.device import read_device
 from service.engine.lanes import BUCKETS
 from service.engine.loading import Loader
@@ -14,7 +14,7 @@ from service.engine.profiles import FOLDER
 from service.engine.survey import Surveyor, suffices
 from service.engine.timing import WINDOWS_S
 from tests.engine.recordings import TINY
-from tests.engine.stores import cut, linked_store
+from tests.engine.stores import cut, linked_store, ruin
 
 LONG_S = 300.0
 
@@ -31,9 +31,9 @@ def test_a_variant_is_begun_if_there_is_time_for_the_slowest_so_far(
 
 @pytest.fixture(scope="module")
 def surveyed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store whose one good variant was profiled on one core, and whose other is damaged."""
+    """A store whose one good variant was profiled on one core, and whose other no machine can run."""
     store = linked_store(tmp_path_factory.mktemp("surveyed"), f"{TINY}/int8", f"{TINY}/fp32", "silero-vad/fp32")
-    cut(store / TINY / "fp32" / "decoder.onnx")
+    ruin(store / TINY / "fp32")
     surveyor(store).survey([variant(store, "fp32"), variant(store, "int8")], within_s=LONG_S)
     return store
 
@@ -74,7 +74,7 @@ def test_a_variant_that_cannot_run_hinders_no_other(surveyed: Path) -> None:
     known = surveyor(surveyed)
     reason = known.profiles.refusal(variant(surveyed, "fp32"), known.conditions)
     assert reason is not None
-    assert "decoder.onnx" in reason
+    assert "Protobuf parsing failed" in reason
     assert known.profiles.refusal(variant(surveyed, "int8"), known.conditions) is None
 
 
@@ -87,7 +87,7 @@ def test_what_is_known_is_not_measured_again(surveyed: Path) -> None:
 
 
 def test_a_variant_that_is_asked_for_is_tried_in_any_case(surveyed: Path) -> None:
-    with pytest.raises(CannotRun, match=r"decoder\.onnx"):
+    with pytest.raises(CannotRun, match="Protobuf parsing failed"):
         surveyor(surveyed).measure(variant(surveyed, "fp32"))
 
 
@@ -100,6 +100,24 @@ def test_a_server_reads_what_was_surveyed(surveyed: Path) -> None:
     assert loader.settle(manifest).profile == profile
     assert loader.load(manifest).profile == profile
     assert kept(surveyed) == before
+
+
+def test_what_can_be_mended_is_not_held_against_a_variant(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = linked_store(tmp_path, f"{TINY}/int8", "silero-vad/fp32")
+    manifest = variant(store, "int8")
+    decoder = store / TINY / "int8" / "decoder.onnx"
+    original = decoder.readlink()
+    cut(decoder)
+    surveyor(store).survey([manifest], within_s=LONG_S)
+    assert f"{TINY}:int8 could not be measured" in caplog.text
+    assert surveyor(store).lacking([manifest]) == [manifest]
+    assert kept(store) == {}
+    decoder.unlink()
+    decoder.symlink_to(original)
+    Registry(store).remove("silero-vad")
+    with pytest.raises(NotTried, match="wren models pull silero-vad"):
+        surveyor(store).measure(manifest)
+    assert surveyor(store).profiles.refusal(manifest, surveyor(store).conditions) is None
 
 
 @pytest.mark.parametrize("within_s", [0.0, 0.01])
