@@ -71,7 +71,7 @@ def test_recordings_that_are_looked_at_and_judged_by_are_told(store: Path, data:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("whisper-tiny.en", "-r", "int9"), "it has codebook"),
+        (("whisper-tiny.en", "-r", "int9"), "codebook, codebook4"),
         (("whisper-tiny.en", "-r", "int8"), "--data DIR"),
         (("whisper-huge", "-r", "int8"), "no 'whisper-huge"),
         (("whisper-tiny.en",), "--recipe"),
