@@ -150,8 +150,11 @@ class _Bench:
         return Context(Calibration(seen, self.wer, self.threads), self.recipe.seed, self.report)
 
     def wer(self, draft: Draft) -> float:
-        """Of a draft, on the recordings that steps look at."""
-        spoken = [one for one in self.material.calibration if one.lang in self.base.languages]
+        """Of a draft, on the recordings that steps look at, as far as they have references."""
+        known = [one for one in self.material.calibration if one.lang in self.base.languages]
+        spoken = [one for one in known if datasets.referenced(one)]
+        if not spoken:
+            raise CompressionError("calibration", "to measure WER, recordings with references are needed")
         evaluation, _ = run.evaluate(self.trial, self.write(draft, "draft"), spoken, threads=self.threads)
         self.report(f"WER {evaluation.wer:.2f} %")
         return evaluation.wer

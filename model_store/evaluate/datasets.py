@@ -18,15 +18,21 @@ _KNOWN = (
 
 
 def read(
-    data: Path, *, sets: Sequence[str] = (), languages: Sequence[str] = (), limit: int | None = None
+    data: Path,
+    *,
+    sets: Sequence[str] = (),
+    languages: Sequence[str] = (),
+    limit: int | None = None,
+    referenced_only: bool = True,
 ) -> tuple[Utterance, ...]:
-    """The utterances of a folder, set by set; those without a reference are left out.
+    """The utterances of a folder, set by set.
 
     Args:
         data: the folder.
         sets: names of those to read, in this order; the layout's own choice if none is named.
         languages: codes of those to keep; all if none is named.
         limit: so many of each set.
+        referenced_only: leave out those without a reference.
 
     Raises:
         DataError: it is no folder of recordings, a line is broken, a recording missing, or nothing is left.
@@ -36,11 +42,12 @@ def read(
     for name in sets or layout.default:
         if name not in layout.sets:
             raise DataError(data, f"it has no set {name!r}; in it: {', '.join(layout.sets)}")
-        kept = (u for u in layout.sets[name]() if _told(u) and (not languages or u.lang in languages))
-        found += islice(kept, limit)
+        known = (u for u in layout.sets[name]() if not languages or u.lang in languages)
+        found += islice((u for u in known if not referenced_only or referenced(u)), limit)
     if not found:
         wanted = f" in {', '.join(languages)}" if languages else ""
-        raise DataError(data, f"no recording with a reference{wanted} is in {', '.join(sets or layout.default)}")
+        kind = "recording with a reference" if referenced_only else "recording"
+        raise DataError(data, f"no {kind}{wanted} is in {', '.join(sets or layout.default)}")
     return tuple(found)
 
 
@@ -68,5 +75,6 @@ def _layout(data: Path) -> Layout:
     return found
 
 
-def _told(utterance: Utterance) -> bool:
+def referenced(utterance: Utterance) -> bool:
+    """Whether there is something to compare a hypothesis with."""
     return bool(normal(utterance.text, utterance.lang))

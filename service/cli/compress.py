@@ -60,7 +60,8 @@ def compress(  # noqa: PLR0913 - one parameter an option
     failed = False
     for one in asked:
         try:
-            seen = _utterances(calibration, calibration_sets or ",".join(one.calibration.sets), languages)
+            of_recipe = ",".join(one.calibration.sets)
+            seen = _utterances(calibration, calibration_sets or of_recipe, languages, referenced_only=False)
             _warn(seen, judged)
             outcome = workshop.build(model, one, Material(seen, judged), max_wer_growth=max_wer_growth)
             _tell(outcome, one, as_json=as_json)
@@ -71,10 +72,14 @@ def compress(  # noqa: PLR0913 - one parameter an option
         raise typer.Exit(1)
 
 
-def _utterances(data: Path | None, sets: str | None, languages: tuple[str, ...]) -> "tuple[Utterance, ...]":
+def _utterances(
+    data: Path | None, sets: str | None, languages: tuple[str, ...], *, referenced_only: bool = True
+) -> "tuple[Utterance, ...]":
     from model_store.evaluate import datasets
 
-    return () if data is None else datasets.read(data, sets=split(sets), languages=languages)
+    if data is None:
+        return ()
+    return datasets.read(data, sets=split(sets), languages=languages, referenced_only=referenced_only)
 
 
 def _warn(seen: "tuple[Utterance, ...]", judged: "tuple[Utterance, ...]") -> None:

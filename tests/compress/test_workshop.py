@@ -33,6 +33,17 @@ max_wer_growth = 50
 """
 
 
+BY_LOSS = b"""
+name = "by-loss"
+precision = "int4"
+[[steps]]
+step = "hierarchical"
+low = "int4"
+layers = ["decoder.layers.0.fc1.weight"]
+wer_growth = 1.0
+"""
+
+
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     return Registry(writable_store(tmp_path_factory.mktemp("store")))
@@ -101,6 +112,13 @@ def test_what_the_parent_did_in_another_version_is_measured_anew(registry: Regis
     place.write_text(kept.replace('"wren":"', '"wren":"before '))
     workshop(registry).build(TINY, recipe, material, max_wer_growth=FEW_WORDS)
     assert hypotheses.read(place).run.versions["wren"] == __version__
+
+
+def test_a_loss_cannot_be_measured_without_references(registry: Registry, tmp_path: Path) -> None:
+    seen = read_data(manifest_folder(tmp_path / "seen", "en/counting", text=None), referenced_only=False)
+    recipe = read(BY_LOSS, origin="by-loss.toml")
+    with pytest.raises(CompressionError, match="recordings with references are needed"):
+        workshop(registry).build(TINY, recipe, Material(seen))
 
 
 def test_a_gate_needs_something_to_judge_by(registry: Registry, material: Material) -> None:

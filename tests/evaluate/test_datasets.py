@@ -60,6 +60,7 @@ def test_rows_without_a_reference_are_left_out(tmp_path: Path) -> None:
     del rows[1]["text"]
     (data / "manifest.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
     assert [u.audio for u in read(data)] == ["counting.wav"]
+    assert len(read(data, referenced_only=False)) == len(rows)  # for who only listens
 
 
 def test_limit_is_for_each_set(tmp_path: Path) -> None:
