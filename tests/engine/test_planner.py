@@ -42,7 +42,7 @@ def keep(store: Path, variant: str, *, latency_ms: float, mb: int, threads: int 
         speed=60,
         layout=Layout(1, threads),
         timings=Timings(steps=(), load_ms=300, row_bytes=5 * MB, speed=100),
-        service=Service(mb * MB // 2, mb * MB, mb * MB, latency_ms),
+        service=Service(mb * MB // 2, mb * MB, mb * MB, 0, latency_ms),
     )
     manifest = Registry(store).get(TINY, variant)
     Profiles(store, device).keep(manifest, profile, Conditions.of(device, threads=threads))
