@@ -31,12 +31,11 @@ class Loss:
     comparable: bool = True
 
 
-def candidates(manifests: Sequence[Manifest], known: Known, *, language: str | None = None) -> tuple[Candidate, ...]:
+def candidates(manifests: Sequence[Manifest], known: Known) -> tuple[Candidate, ...]:
     """The variants as the plan sees them; those of several models are compared with each other."""
-    unable = dict(_unable(manifests, known, language))
     losses = {name: loss for model in _by_model(manifests) for name, loss in _within(model).items()}
     if len({manifest.model for manifest in manifests}) > 1:
-        losses |= _across([manifest for manifest in manifests if manifest.name not in unable], losses)
+        losses |= _across([manifest for manifest in manifests if manifest.name not in known.unable], losses)
     return tuple(
         Candidate(
             name=manifest.name,
@@ -53,19 +52,11 @@ def candidates(manifests: Sequence[Manifest], known: Known, *, language: str | N
             reference=loss.reference,
             comparable=loss.comparable,
             costs=known.costs.get(manifest.name),
-            unable=unable.get(manifest.name),
+            unable=known.unable.get(manifest.name),
         )
         for manifest in manifests
         for loss in (losses[manifest.name],)
     )
-
-
-def _unable(manifests: Iterable[Manifest], known: Known, language: str | None) -> Iterable[tuple[str, str]]:
-    for manifest in manifests:
-        if manifest.name in known.unable:
-            yield manifest.name, known.unable[manifest.name]
-        elif language is not None and manifest.languages and language not in manifest.languages:
-            yield manifest.name, f"does not know the language {language!r}"
 
 
 def _by_model(manifests: Iterable[Manifest]) -> Iterable[Sequence[Manifest]]:

@@ -8,8 +8,8 @@ from tests.engine.plans import COSTS, evaluated, evaluation
 FP32 = evaluated("tiny:fp32", {"libri": 5.0})
 
 
-def seen(*manifests: Manifest, known: Known | None = None, language: str | None = None) -> dict[str, Candidate]:
-    return {one.name: one for one in candidates(manifests, known or Known(), language=language)}
+def seen(*manifests: Manifest, known: Known | None = None) -> dict[str, Candidate]:
+    return {one.name: one for one in candidates(manifests, known or Known())}
 
 
 def test_the_loss_is_against_the_base_variant_on_the_same_recordings() -> None:
@@ -82,12 +82,6 @@ def test_what_cannot_run_here_is_no_reference() -> None:
     best = evaluated("huge:fp32", {"libri": 2.0})
     found = seen(FP32, best, known=Known(unable={"huge:fp32": "needs a GPU"}))
     assert (found["tiny:fp32"].wer_loss, found["huge:fp32"].unable) == (0.0, "needs a GPU")
-
-
-def test_a_language_that_a_model_does_not_know_rules_it_out() -> None:
-    found = seen(FP32, evaluated("base:fp32", languages=("en", "de")), language="de")
-    assert found["tiny:fp32"].unable == "does not know the language 'de'"
-    assert found["base:fp32"].unable is None
 
 
 def test_costs_are_those_of_the_variant() -> None:
