@@ -64,7 +64,8 @@ class Evaluation(BaseModel):
         versions: of Wren and of what computes.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # JSON has no NaN: a manifest that held one could be written and not read.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: str
     data_sha256: str = Field(pattern=HEX_SHA256)

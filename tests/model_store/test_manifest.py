@@ -29,6 +29,12 @@ def test_evaluations_of_other_data_devices_and_threads_stand_side_by_side() -> N
     assert known == (evaluation(wer=1.0), *others)
 
 
+@pytest.mark.parametrize("wer", [float("nan"), float("inf")])
+def test_a_figure_that_no_manifest_can_hold_is_refused(wer: float) -> None:
+    with pytest.raises(ValueError, match="finite number"):
+        evaluation(wer=wer)
+
+
 def test_a_date_without_a_time_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="timezone"):
         evaluation(date=datetime(2026, 1, 1))
