@@ -30,7 +30,7 @@ from model_store.registry import Registry
 from service.engine.budget import Asked
 from service.engine.choice import SPEECH_FAMILIES
 from service.engine.device import read_device
-from service.engine.plan import UTTERANCE_S, Candidate, Plan, Planned, Prefer
+from service.engine.plan import UTTERANCE_S, Candidate, Plan, Prefer
 from service.engine.planner import Planner
 from service.engine.resident import read_resident
 from service.settings import Settings
@@ -76,6 +76,7 @@ class Measured:
     memory_bytes: float
     latency_ms: float
     speed: float
+    loaded_bytes: float
 
 
 def clips(utterances: Sequence[Utterance]) -> list[bytes]:
@@ -111,7 +112,8 @@ def measured(store: Path, manifest: Manifest, cores: int, speech: list[bytes], l
         with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {server.key}"}, timeout=60) as http:
             seconds = [_asked(http, clip) for _ in range(REPEATS + 1) for clip in speech]
         memory = read_resident(Path(f"/proc/{server.pid}/status")).peak_bytes
-        return Measured(memory, 1e3 * quantile(seconds[len(speech) :], 0.5), asyncio.run(_under_load(server, load)))
+        latency_ms, speed = 1e3 * quantile(seconds[len(speech) :], 0.5), asyncio.run(_under_load(server, load))
+        return Measured(memory, latency_ms, speed, read_resident(Path(f"/proc/{server.pid}/status")).peak_bytes)
     finally:
         serving.__exit__(None, None, None)
 
@@ -127,28 +129,22 @@ async def _under_load(server: Server, load: list[Utterance]) -> float:
     return summary(await closed_loop(server, iter(load), clients=CLIENTS)).rtfx
 
 
-def best(case: Case, found: dict[str, Measured], candidates: Sequence[Candidate]) -> str:
+def best(case: Case, found: dict[str, Measured], candidates: Sequence[Candidate]) -> str | None:
     """By what was measured: of the variants within the limits and a point of WER, the one that is preferred."""
-    losses = {one.name: one.wer_loss for one in candidates if one.wer_loss is not None and one.wer_loss <= 1}
-    within = {
-        name: one
-        for name, one in found.items()
-        if name in losses
-        and one.memory_bytes <= case.memory_mb * 1e6
-        and one.latency_ms <= (case.latency_ms or math.inf)
-    }
-    return min(within, key=lambda name: cost(case, within[name], losses[name] or 0.0), default="none")
+    within = [
+        one
+        for one in candidates
+        if one.wer_loss is not None
+        and one.wer_loss <= 1
+        and found[one.name].memory_bytes <= case.memory_mb * 1e6
+        and found[one.name].latency_ms <= (case.latency_ms or math.inf)
+    ]
+    return min(within, key=lambda one: cost(case, one, found[one.name])).name if within else None
 
 
-def cost(case: Case, one: Measured, loss: float) -> float:
-    """What is to be small: milliseconds, seconds a second of audio, or points of WER."""
-    return {"balanced": one.latency_ms, "speed": 1 / one.speed, "accuracy": loss}[case.prefer]
-
-
-def excess(case: Case, first: str, best_name: str, found: dict[str, Measured], losses: dict[str, float]) -> float:
-    """By which part the first choice is worse than the best; for WER, in points of a hundred words."""
-    ours_, theirs = (cost(case, found[name], losses[name]) for name in (first, best_name))
-    return (ours_ - theirs) / 100 if case.prefer == "accuracy" else ours_ / theirs - 1
+def cost(case: Case, one: Candidate, seen: Measured) -> float:
+    """What is to be small: milliseconds, seconds a second of audio, or WER."""
+    return {"balanced": seen.latency_ms, "speed": 1 / seen.speed, "accuracy": one.wer or math.inf}[case.prefer]
 
 
 def survey(registry: Registry, manifests: Sequence[Manifest], cores: int) -> Planner:
@@ -180,36 +176,47 @@ def main() -> None:
     }
     show_all(everything)
     rows = [row(case, plans[case.name], everything[case.cores]) for case in CASES]
-    columns = ["", "first choice", "best measured", "worse by, %", "memory MB", "predicted", "ms", "predicted"]
+    told = ["alone MB", "predicted", "8 clients MB", "predicted", "6 s, ms", "predicted"]
+    columns = ["", "first choice", "best measured", "worse by, %", *told]
     report.show("Budgets", columns, rows)
     report.record("budgets", utterances, measured=_plain(everything), budgets=[list(one) for one in rows])
 
 
 def row(case: Case, plan: Plan, found: dict[str, Measured]) -> list[report.Cell]:
-    losses = {one.name: one.candidate.wer_loss or 0.0 for one in plan.chosen}
-    candidates = [*(one.candidate for one in plan.chosen), *(one.candidate for one in plan.excluded)]
-    best_name = best(case, found, candidates)
-    if not plan.chosen:
-        return [case.name, "none", best_name]
-    first: Planned = plan.chosen[0]
+    known = {one.candidate.name: one.candidate for one in (*plan.chosen, *plan.excluded)}
+    best_name = best(case, found, list(known.values()))
+    if not plan.chosen or best_name is None:
+        return [case.name, plan.chosen[0].name if plan.chosen else "none", best_name or "none"]
+    first = plan.chosen[0]
     real = found[first.name]
-    known = {one.name: one.wer_loss or 0.0 for one in candidates} | losses
-    worse = excess(case, first.name, best_name, found, known) if best_name != "none" else 0.0
+    worse = cost(case, known[first.name], real) / cost(case, known[best_name], found[best_name]) - 1
     memory, latency = first.costs.memory_bytes / 1e6, first.costs.latency_ms
-    return [case.name, first.name, best_name, 100 * worse, real.memory_bytes / 1e6, memory, real.latency_ms, latency]
+    told = [
+        real.memory_bytes / 1e6,
+        memory,
+        real.loaded_bytes / 1e6,
+        first.memory_bytes / 1e6,
+        real.latency_ms,
+        latency,
+    ]
+    return [case.name, first.name, best_name, 100 * worse, *told]
 
 
 def show_all(everything: dict[int, dict[str, Measured]]) -> None:
     for cores, found in everything.items():
-        rows = [[name, one.memory_bytes / 1e6, one.latency_ms, one.speed] for name, one in found.items()]
-        report.show(f"Measured, {cores} cores", ["", "memory MB", "6 s alone, ms", "8 clients, x real time"], rows)
+        rows = [[name, *_figures(one)] for name, one in found.items()]
+        told = ["alone MB", "6 s alone, ms", "8 clients, x real time", "MB then"]
+        report.show(f"Measured, {cores} cores", ["", *told], rows)
 
 
 def _plain(everything: dict[int, dict[str, Measured]]) -> dict[str, dict[str, list[float]]]:
     return {
-        f"{cores} cores": {name: [one.memory_bytes / 1e6, one.latency_ms, one.speed] for name, one in found.items()}
-        for cores, found in everything.items()
+        f"{cores} cores": {name: _figures(one) for name, one in found.items()} for cores, found in everything.items()
     }
+
+
+def _figures(one: Measured) -> list[float]:
+    return [one.memory_bytes / 1e6, one.latency_ms, one.speed, one.loaded_bytes / 1e6]
 
 
 if __name__ == "__main__":

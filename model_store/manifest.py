@@ -98,7 +98,7 @@ class Manifest(BaseModel):
     Attributes:
         parent: the variant it was made from, None for a base variant.
         recipe: the name of what made it; `recipe_sha256` is the digest of the recipe's text, None for a conversion.
-        calibrated_on: the recordings that the recipe's steps looked at.
+        calibrated_on: the recordings of which steps of the recipe looked at some; None if none did.
         version: counts the builds of this name in this store, from 1.
         evaluations: the latest of each set of recordings, device and number of threads.
     """

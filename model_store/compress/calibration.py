@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -22,13 +23,22 @@ _SEEN = "inputs/"
 """Before a tensor's name: the output that tells what it was multiplied with."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Calibration:
-    """See `model_store.compress.context.Recordings`."""
+    """See `model_store.compress.context.Recordings`. The examples are found when a step first asks."""
 
-    examples: Sequence[Example]
+    find: Callable[[], Sequence[Example]]
     wer_of: Callable[[Draft], float]
     threads: int = 0
+
+    @cached_property
+    def examples(self) -> Sequence[Example]:
+        return self.find()
+
+    @property
+    def looked(self) -> bool:
+        """Whether any step asked."""
+        return "examples" in vars(self)
 
     def wer(self, draft: Draft) -> float:
         return self.wer_of(draft)

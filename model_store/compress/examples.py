@@ -64,8 +64,9 @@ def examples(base: Path, recordings: Sequence[Spoken], *, most: int, threads: in
 
 
 def _examples(backend: OnnxBackend, family: Family, recordings: Sequence[Spoken], most: int) -> Iterator[Example]:
-    chosen = recordings[:: max(1, len(recordings) // most)][:most]
-    each = -(-most // max(1, len(chosen)))
+    count = min(most, len(recordings))
+    chosen = [recordings[index * len(recordings) // count] for index in range(count)]
+    each = -(-most // max(1, count))
     spread = ((recording.lang, one) for recording in chosen for one in _windows(recording.path, family)[:each])
     for lang, samples in islice(spread, most):
         prompt = family.prompt(Options(), task="transcribe", language=lang)

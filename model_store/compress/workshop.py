@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from model_store.compress.calibration import Calibration
 from model_store.compress.context import Context
 from model_store.compress.draft import Draft
-from model_store.compress.examples import Spoken, examples
+from model_store.compress.examples import Example, Spoken, examples
 from model_store.compress.recipe import Recipe
 from model_store.compress.run import compressed
 from model_store.convert import model as models
@@ -81,8 +81,8 @@ class Workshop:
             )
         with _trial_store(self._registry) as trial:
             bench = _Bench(trial, base, recipe, material, self._threads, self._report)
-            draft = compressed(Draft(models.read(self._registry.path(base))), recipe, bench.context(self._registry))
-            built = bench.write(draft, recipe.name)
+            source = self._registry.path(base)
+            built = bench.write(compressed(Draft(models.read(source)), recipe, bench.context(source)), recipe.name)
             if not material.judged:
                 return Outcome(self._registry.add(built, trial.path(built)), None, None)
             evaluation, scored = self._evaluated(trial, built, material.judged)
@@ -128,7 +128,7 @@ class Workshop:
         return scored
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Bench:
     """Where one variant is made."""
 
@@ -138,16 +138,20 @@ class _Bench:
     material: Material
     threads: int
     report: Callable[[str], None]
+    calibration: Calibration | None = None
 
-    def context(self, registry: Registry) -> Context:
-        if not self.material.calibration:
-            return Context(seed=self.recipe.seed, report=self.report)
+    def context(self, base: Path) -> Context:
+        """What steps may ask for; `base` is the folder of the base variant."""
+        if self.material.calibration:
+            self.calibration = Calibration(lambda: self._examples(base), self.wer, self.threads)
+        return Context(self.calibration, self.recipe.seed, self.report)
+
+    def _examples(self, base: Path) -> tuple[Example, ...]:
         spoken = [Spoken(one.path, one.lang) for one in self.material.calibration]
-        most = self.recipe.calibration.recordings
-        seen = examples(registry.path(self.base), spoken, most=most, threads=self.threads)
+        seen = examples(base, spoken, most=self.recipe.calibration.recordings, threads=self.threads)
         if not seen:
             raise CompressionError("calibration", f"nothing is said in a language that {self.base.model} knows")
-        return Context(Calibration(seen, self.wer, self.threads), self.recipe.seed, self.report)
+        return seen
 
     def wer(self, draft: Draft) -> float:
         """Of a draft, on the recordings that steps look at, as far as they have references."""
@@ -179,8 +183,11 @@ class _Bench:
             return self.trial.add(manifest, Path(folder) / variant)
 
     def _calibrated_on(self) -> str | None:
+        """Nothing where no step looked."""
+        if self.calibration is None or not self.calibration.looked:
+            return None
         seen = self.material.calibration
-        return f"{datasets.title(seen)} (sha256 {datasets.digest(seen)[:16]})" if seen else None
+        return f"{datasets.title(seen)} (sha256 {datasets.digest(seen)[:16]}), {len(self.calibration.examples)} windows"
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def failure(status: int, stderr: str) -> CannotRun | NotTried | Interrupted:
     if -status in (signal.SIGINT, signal.SIGTERM):
         return Interrupted("it was interrupted")
     if status == -signal.SIGKILL:
-        return CannotRun("its process was killed, most likely for want of memory")
+        return CannotRun("its process was killed, most likely for want of memory; to try again: wren profile --force")
     if status < 0:
         return CannotRun(f"its process was ended by {signal.Signals(-status).name}")
     lines = stderr.strip().splitlines()

@@ -47,7 +47,7 @@ class Choices:
     def choose(self, name: str, *, language: str | None = None) -> Choice:
         """The variant for `model:variant`, a bare `model`, or `auto`.
 
-        One that is named is taken, whatever it costs. Else the plan's first; of several models the first that knows the
+        One that is named is taken, unless it takes more memory than somebody allowed. Else the plan's first; of several models the first that knows the
         language. Where the plan has none since too little is known, the rule of thumb serves: INT8 if that is fast
         here, else the base variant.
 
@@ -74,8 +74,8 @@ class Choices:
         plan = self.plans.get(manifest.model)
         planned = [one for one in plan.chosen if one.name == manifest.name] if plan else []
         for other in plan.excluded if plan else ():
-            if other.name == manifest.name and (why := _unable(other)):
-                raise ModelUnavailable(manifest.name, why)
+            if other.name == manifest.name and plan is not None:
+                _refuse(other, plan.budget)
         return Choice(manifest, BY_NAME, next(iter(planned), None))
 
     def _manifest(self, name: str) -> Manifest:
@@ -97,6 +97,14 @@ class Choices:
 
 def _set_limits(excluded: Excluded, budget: Budget) -> set[Obstacle]:
     return {fault.obstacle for fault in excluded.faults if budget.chose(fault.obstacle)}
+
+
+def _refuse(excluded: Excluded, budget: Budget) -> None:
+    """What cannot run, or would take more memory than somebody allowed, is not served by its name either."""
+    if why := _unable(excluded):
+        raise ModelUnavailable(excluded.name, why)
+    if "memory" in _set_limits(excluded, budget):
+        raise NothingFits(excluded.name, reasons=_told([excluded]), ways=())
 
 
 def _unable(excluded: Excluded | None) -> str | None:

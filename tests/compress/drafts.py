@@ -53,4 +53,4 @@ def calibration(*, real: bool) -> Calibration:
     def wer(_: Draft) -> float:
         raise AssertionError("nobody asked for it")
 
-    return Calibration(spoken() if real else small_examples(), wer, threads=1)
+    return Calibration(spoken if real else small_examples, wer, threads=1)

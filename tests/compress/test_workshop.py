@@ -66,8 +66,7 @@ def test_a_variant_that_passes_is_registered_with_what_is_known_of_it(registry: 
     assert outcome.manifest == manifest
     assert (manifest.parent, manifest.recipe, manifest.precision) == ("fp32", "int8", "int8")
     assert manifest.recipe_sha256 == shipped("int8").sha256
-    assert manifest.calibrated_on is not None
-    assert "seen" in manifest.calibrated_on
+    assert manifest.calibrated_on is None  # no step looked
     (evaluation,) = manifest.evaluations
     assert evaluation == outcome.evaluation
     assert evaluation.recordings == 3
@@ -119,6 +118,13 @@ def test_a_loss_cannot_be_measured_without_references(registry: Registry, tmp_pa
     recipe = read(BY_LOSS, origin="by-loss.toml")
     with pytest.raises(CompressionError, match="recordings with references are needed"):
         workshop(registry).build(TINY, recipe, Material(seen))
+
+
+def test_what_steps_looked_at_is_told(registry: Registry, material: Material) -> None:
+    outcome = workshop(registry).build(TINY, shipped("int8-static"), material, max_wer_growth=1e9)
+    assert outcome.manifest.calibrated_on is not None
+    assert "seen" in outcome.manifest.calibrated_on
+    assert outcome.manifest.calibrated_on.endswith("1 windows")
 
 
 def test_a_gate_needs_something_to_judge_by(registry: Registry, material: Material) -> None:

@@ -37,7 +37,11 @@ def test_settings_of_this_server_are_not_for_the_process() -> None:
 @pytest.mark.parametrize(
     ("status", "stderr", "reason"),
     [
-        (-signal.SIGKILL, "", "its process was killed, most likely for want of memory"),
+        (
+            -signal.SIGKILL,
+            "",
+            "its process was killed, most likely for want of memory; to try again: wren profile --force",
+        ),
         (-signal.SIGSEGV, "a warning\n", "its process was ended by SIGSEGV"),
         (1, "Traceback\n  a line\nRuntimeError: this and that.\n", "RuntimeError: this and that"),
         (2, " \n", "its process ended with status 2"),

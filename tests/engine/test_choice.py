@@ -71,9 +71,16 @@ def test_auto_takes_a_model_that_knows_the_language() -> None:
 
 
 @pytest.mark.parametrize("name", ["whisper-tiny.en:fp32", "whisper-tiny.en:int8", "whisper-base:fp32"])
-def test_a_variant_that_is_named_is_taken_whatever_it_costs(name: str) -> None:
-    choice = choices(FAST_FP32, SLOW_INT8, limits=budget(mb=1)).choose(name)
+def test_a_variant_that_is_named_is_taken_however_slow_it_is(name: str) -> None:
+    choice = choices(FAST_FP32, SLOW_INT8, limits=budget(latency_ms=1)).choose(name)
     assert (choice.name, choice.reason) == (name, "asked for by name")
+
+
+def test_a_variant_that_is_named_is_not_served_in_more_memory_than_somebody_allowed() -> None:
+    with pytest.raises(NothingFits, match=r"needs 200 MB, there are 100 MB"):
+        choices(FAST_FP32, limits=budget(mb=100)).choose("whisper-tiny.en:fp32")
+    unmeasured = choices(FAST_FP32, limits=budget(mb=100)).choose("whisper-tiny.en:int8")
+    assert unmeasured.reason == "asked for by name"
 
 
 @pytest.mark.parametrize("name", ["whisper-tiny.en:int8", "whisper-tiny.en"])
