@@ -35,7 +35,7 @@ from service.engine.planner import Planner
 from service.engine.resident import read_resident
 from service.settings import Settings
 
-CLIPS = 15
+CLIPS = 12
 REPEATS = 3
 CLIENTS = 8
 LOAD = 64

@@ -47,9 +47,9 @@ class Choices:
     def choose(self, name: str, *, language: str | None = None) -> Choice:
         """The variant for `model:variant`, a bare `model`, or `auto`.
 
-        One that is named is taken, unless it takes more memory than somebody allowed. Else the plan's first; of several models the first that knows the
-        language. Where the plan has none since too little is known, the rule of thumb serves: INT8 if that is fast
-        here, else the base variant.
+        One that is named is taken, unless it takes more memory than somebody allowed. Else the plan's first; of several
+        models the first that knows the language. Where the plan has none since too little is known, the rule of thumb
+        serves: INT8 if that is fast here, else the base variant.
 
         Raises:
             ModelNotFound: the store has none of that name.
