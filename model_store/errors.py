@@ -73,7 +73,8 @@ class BrokenVariant(StoreError, RuntimeError):
     def __init__(self, name: str, *, file: Path, reason: str, version: int | None = None) -> None:
         self.name, self.file, self.reason, self.version = name, file, reason, version
         which = name if version is None else f"Version {version} of {name}"
-        advice = f"Remove it (wren models rm {name}) and pull it again" if version is None else "The present one stays"
+        mended = f"Remove it (wren models rm {name}), and pull, compress or import it again"
+        advice = mended if version is None else "The present one stays"
         super().__init__(f"{which} is damaged: {file}: {reason}. {advice}.")
 
 
@@ -128,11 +129,23 @@ class CompressionError(StoreError, ValueError):
 class GateClosed(StoreError, RuntimeError):
     """A variant lost more than its recipe allows. Nothing was registered."""
 
-    def __init__(self, name: str, *, growth: float, allowed: float, wer: float, parent: str, parent_wer: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        growth: float,
+        between: tuple[float, float],
+        allowed: float,
+        wer: float,
+        parent: str,
+        parent_wer: float,
+    ) -> None:
         self.name, self.growth, self.allowed, self.missed_by = name, growth, allowed, growth - allowed
+        low, high = between
         super().__init__(
             f"{name} is not registered: its WER is {wer:.2f} %, {growth:.2f} points over that of {parent}, "
-            f"{parent_wer:.2f} %; its recipe allows {allowed:.2f}, which it misses by {self.missed_by:.2f}."
+            f"{parent_wer:.2f} % (95 %: {low:+.2f} to {high:+.2f}); its recipe allows {allowed:.2f}, "
+            f"which it misses by {self.missed_by:.2f}."
         )
 
 

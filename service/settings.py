@@ -25,7 +25,7 @@ def _duration_ms(value: object) -> object:
 class Settings(BaseSettings):
     """What a deployment can choose. Each field is the variable `WREN_` + its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="WREN_", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix="WREN_", env_ignore_empty=True, frozen=True, hide_input_in_errors=True)
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
     port: int = Field(default=8000, ge=0, le=65_535, description="Port to listen on; 0 lets the system choose.")

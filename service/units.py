@@ -16,6 +16,10 @@ SIZES = {
     **{f"{letter}ib": 2 ** (10 * power) for power, letter in enumerate("kmgt", start=1)},
     **{f"{letter}b": 10 ** (3 * power) for power, letter in enumerate("kmgt", start=1)},
 }
+LEAST_BYTES = 2**20
+"""A size below is a number whose unit was forgotten."""
+
+_NO_SIZE = "no size: write it like 300MB, 512MiB or 2g"
 DURATIONS_MS = {"": 1.0, "ms": 1.0, "s": 1e3, "min": 6e4}
 
 
@@ -23,9 +27,12 @@ def parse_size(text: str) -> int:
     """Bytes: "300MB" is 300,000,000, "512MiB", "512Mi" and "512m" are 536,870,912.
 
     Raises:
-        ValueError: it is no size above zero.
+        ValueError: it is no size, or less than any program has.
     """
-    return math.ceil(_parsed(text, SIZES, "no size: write it like 300MB, 512MiB or 2g"))
+    size = math.ceil(_parsed(text, SIZES, _NO_SIZE))
+    if size < LEAST_BYTES:
+        raise ValueError(f"{text!r} is {size} bytes: write it like 300MB, 512MiB or 2g")
+    return size
 
 
 def parse_duration_ms(text: str) -> float:

@@ -144,11 +144,13 @@ def _conditions(one: Evaluation) -> tuple[str, int]:
 def _most_shared(
     pairs: Sequence[tuple[str, Evaluation]], key: Callable[[Evaluation], K]
 ) -> list[tuple[str, Evaluation]]:
-    """The pairs whose key most names have; of several such keys the one that was used last."""
+    """The pairs whose key most words have, all names together; of several such keys the one that was used last."""
     by_key: dict[K, list[tuple[str, Evaluation]]] = defaultdict(list)
     for name, one in pairs:
         by_key[key(one)].append((name, one))
-    return max(by_key.values(), key=lambda found: (len({name for name, _ in found}), max(one.date for _, one in found)))
+    return max(
+        by_key.values(), key=lambda found: (sum(one.words for _, one in found), max(one.date for _, one in found))
+    )
 
 
 def _row(manifest: Manifest, manifests: Iterable[Manifest], chosen: _Chosen, here: Mapping[str, Here]) -> Row:

@@ -9,6 +9,7 @@ from model_store.convert.formats import Format, Place
 from model_store.convert.graph import Floats
 from model_store.convert.model import Model
 from model_store.convert.parameters import Form
+from model_store.errors import CompressionError
 
 _LINEAR = ("_proj.weight", "fc1.weight", "fc2.weight")
 _EMBEDDING = "embed_tokens.weight"
@@ -38,6 +39,19 @@ def place(name: str) -> Place | None:
     if name.endswith(_EMBEDDING):
         return "embedding"
     return "other" if ".conv" in name or name.endswith("embed_positions.weight") else None
+
+
+def matched(step: str, model: Model, patterns: Sequence[str], places: frozenset[Place]) -> list[str]:
+    """As `matrices`, for a step that must have some.
+
+    Raises:
+        CompressionError: a pattern matches nothing that could be treated so.
+    """
+    for pattern in patterns:
+        if not any(matrices(model, [pattern], places)):
+            reason = f"no weight of {model.family} that could be treated so is called {pattern!r}"
+            raise CompressionError(step, reason)
+    return list(matrices(model, patterns, places))
 
 
 def matrices(model: Model, patterns: Sequence[str], places: frozenset[Place]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 from model_store.compress.context import Context
-from model_store.compress.draft import Draft, matrices
+from model_store.compress.draft import Draft, matched
 from model_store.compress.quantise import FORMS, FormName
 from model_store.compress.settings import EVERY, STRICT
 from model_store.convert.formats import Float, Format, Formats
@@ -68,7 +68,8 @@ def hierarchical(draft: Draft, settings: Hierarchical, context: Context) -> Draf
         raise CompressionError("hierarchical", "it measures on recordings: give a folder of them (--calibration DIR)")
     low = FORMS[settings.low]
     seen = replace(draft, form=replace(draft.form, inputs=recordings.inputs(draft)))
-    names = [one for one in matrices(draft.model, settings.layers, low.places) if saved_bytes(draft, one, low) > 0]
+    found = matched("hierarchical", draft.model, settings.layers, low.places)
+    names = [one for one in found if saved_bytes(draft, one, low) > 0]
     trials = grouped(names)
     context.report(f"measuring how much each of {len(trials)} groups of matrices is missed")
     before, *after = recordings.divergence(draft, [seen.form, *(seen.formed(names, low).form for names in trials)])

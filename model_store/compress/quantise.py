@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from pydantic import BaseModel, Field
 
 from model_store.compress.context import Context
-from model_store.compress.draft import Draft, matrices
+from model_store.compress.draft import Draft, matched
 from model_store.compress.settings import EVERY, STRICT
 from model_store.convert.blocks import Blocks
 from model_store.convert.codebook import Codebook
@@ -65,10 +65,10 @@ def quantise(draft: Draft, settings: Quantise, context: Context) -> Draft:
     """The draft with those matrices in that form.
 
     Raises:
-        CompressionError: a static form was asked for, and there are no recordings.
+        CompressionError: a static form was asked for, and there are no recordings; or a pattern matches nothing.
     """
     form = FORMS[settings.form]
-    formed = draft.formed(list(matrices(draft.model, settings.layers, form.places)), form)
+    formed = draft.formed(matched("quantise", draft.model, settings.layers, form.places), form)
     if context.recordings is not None and settings.form in CALIBRATED:
         return replace(formed, form=replace(formed.form, inputs=context.recordings.inputs(draft)))
     if isinstance(form, Int8Static):

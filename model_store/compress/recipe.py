@@ -60,7 +60,9 @@ def read(text: bytes, *, origin: str) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(origin, f"it is no TOML: {error}") from error
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
+        # A misspelt entry is both: one too many, and one missing. The former names it.
+        faults = error.errors(include_url=False)
+        fault = next((one for one in faults if one["type"] == "extra_forbidden"), faults[0])
         where = ".".join(str(part) for part in fault["loc"])
         raise RecipeError(origin, f"{where}: {fault['msg']}") from error
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -71,6 +72,8 @@ class Workshop:
             GateClosed: it lost more than is allowed, and was not registered.
             EvaluationError: it cannot be run.
         """
+        if find_spec(recipe.runtime) is None:
+            raise CompressionError("runtime", f'it needs {recipe.runtime}: pip install "wren-asr[{recipe.runtime}]"')
         base = self._base(model)
         if recipe.name == base.variant:
             raise RecipeError(recipe.name, f"it would replace {base.name}, which it is made from; give it another name")
@@ -91,6 +94,7 @@ class Workshop:
                 raise GateClosed(
                     built.name,
                     growth=growth.points,
+                    between=(growth.low, growth.high),
                     allowed=allowed,
                     wer=evaluation.wer,
                     parent=base.name,

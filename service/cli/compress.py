@@ -44,6 +44,8 @@ def compress(  # noqa: PLR0913 - one parameter an option
         return
     if model is None or not recipes:
         raise typer.BadParameter("name a model and a --recipe, or --list")
+    if ":" in model:
+        fail(f"Variants are made of a model's base variant: name the model alone, {model.partition(':')[0]}.")
     from model_store.compress.workshop import Material, Workshop
     from model_store.registry import Registry
     from service.engine.device import read_device

@@ -133,7 +133,8 @@ def verify(
             complain(f"An earlier build can be put back: wren models rollback {manifest.name}")
     if problems:
         damaged = tuple(sorted({problem.model for problem in problems}))
-        fail(f"The store {registry.root} is damaged. {get(damaged, registry.root)} --force")
+        again = "What was compressed or imported is so again, or removed: wren models rm NAME."
+        fail(f"The store {registry.root} is damaged. {get(damaged, registry.root)} --force. {again}")
 
 
 @app.command()

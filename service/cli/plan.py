@@ -57,7 +57,7 @@ def plan(  # noqa: PLR0913 - one parameter an option
         prefer=prefer.value if prefer else None,
     )
     settings = read_settings(store=store)
-    name = model or settings.model.partition(":")[0]
+    name = (model or settings.model).partition(":")[0]
     found = _planned(settings, name, asked, measure=measure)
     _show(name, found, as_json=as_json)
     if not found.chosen:

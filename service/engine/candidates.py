@@ -108,15 +108,15 @@ def _across(manifests: Sequence[Manifest], within: Mapping[str, Loss]) -> dict[s
 
 
 def _most_common(manifests: Sequence[Manifest]) -> str | None:
-    """The recordings that the most models, then variants, were evaluated with, then those with the most words."""
+    """The recordings that the most models were evaluated with, then those with the most words over all variants."""
     seen: dict[str, list[tuple[Manifest, Evaluation]]] = {}
     for manifest in manifests:
         for sha256, one in _latest(manifest).items():
             seen.setdefault(sha256, []).append((manifest, one))
 
-    def weight(sha256: str) -> tuple[int, int, int, str]:
+    def weight(sha256: str) -> tuple[int, int, str]:
         pairs = seen[sha256]
-        return len({manifest.model for manifest, _ in pairs}), len(pairs), pairs[0][1].words, sha256
+        return len({manifest.model for manifest, _ in pairs}), sum(one.words for _, one in pairs), sha256
 
     return max(seen, key=weight, default=None)
 

@@ -60,7 +60,9 @@ class Planner:
             measured = costs(profile) if profile else None
             refusal = profiles.refusal(manifest, conditions)
             if refusal is None and manifest.runtime not in profiles.machine.versions:
-                refusal = f"needs {manifest.runtime}, which is not installed"
+                refusal = (
+                    f'needs {manifest.runtime}, which is not installed: pip install "wren-asr[{manifest.runtime}]"'
+                )
             if refusal is not None:
                 unable[manifest.name] = refusal
             elif measured is not None:
