@@ -80,7 +80,8 @@ def failure_of(error: Exception) -> Failure:
         code = _CLIENT_CODES.get(error.status_code)
         return Failure(error.status_code, ErrorDetail(message=error.detail, type=kind, code=code), error.headers or {})
     if isinstance(error, RequestValidationError):
-        return Failure(422, ErrorDetail(message=_validation_message(error), type=INVALID_REQUEST))
+        field_name = str(error.errors()[0]["loc"][-1])
+        return Failure(400, ErrorDetail(message=_validation_message(error), type=INVALID_REQUEST, param=field_name))
     return unforeseen()
 
 

@@ -98,7 +98,7 @@ async def test_a_limit_that_is_none_names_the_parameter(name: str, value: str) -
     ("name", "value"), [("cores", "0"), ("cores", "1" + 400 * "0"), ("prefer", "cheap"), ("max_wer_loss", "-1")]
 )
 async def test_a_value_out_of_range_is_refused(name: str, value: str) -> None:
-    await planned(422, **{name: value})
+    await planned(400, **{name: value})
 
 
 async def test_a_model_that_is_not_here_is_not_found() -> None:

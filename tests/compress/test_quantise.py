@@ -33,6 +33,12 @@ def test_only_what_matches_and_can_be_so_is_formed() -> None:
     assert "decoder.embed_tokens.weight" not in draft.form.formats
 
 
+def test_a_pattern_that_matches_nothing_is_told() -> None:
+    step = Quantise(step="quantise", form="int8", layers=("decoder.*", "decoder.nolayer*"))
+    with pytest.raises(CompressionError, match=r"called 'decoder\.nolayer\*'"):
+        quantise(small_draft(), step, Context())
+
+
 def test_later_steps_go_before_earlier_ones() -> None:
     draft = compressed(small_draft(), shipped("int8"))
     assert set(draft.form.formats) == set(matrices(draft.model, ("*",), EVERYWHERE))

@@ -45,6 +45,8 @@ def test_the_digest_is_of_the_text() -> None:
         ((b"layers", b"layer"), "layer: Extra inputs"),
         ((b"1.5", b"-1"), "max_wer_growth"),
         ((b'"mine"', b'"../mine"'), "name"),
+        ((b"form =", b"fom ="), "fom: Extra inputs"),
+        ((b"max_wer_growth", b"max_wer_grwth"), "max_wer_grwth: Extra inputs"),
         ((b"[[steps]]", b"[[steps"), "no TOML"),
         ((b"mine", b"\xff"), "no TOML"),
         ((b'name = "mine"', b""), "name: Field required"),
