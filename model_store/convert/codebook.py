@@ -1,36 +1,28 @@
 """Matrices whose weights are one of a few values each: k-means weight sharing."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from model_store.convert.formats import Inputs, Place, PlainEmbedding, TiedEmbedding, nibbles
+from model_store.convert.formats import Widened, nibbles
 from model_store.convert.graph import INT64, Floats, Graph
 from model_store.convert.matrix import Matrix
 
 
 @dataclass(frozen=True, slots=True)
-class Codebook:
+class Codebook(Widened):
     """Each weight is one of 2 ** bits values, found by k-means over the matrix; an index is kept (Han et al., 2016).
 
     The runtime looks the values up when it loads the graph: smaller on disk and on the wire, not in memory or in time.
     """
 
     bits: Literal[4, 8] = 8
-    places: ClassVar[frozenset[Place]] = frozenset({"linear", "embedding", "other"})
 
     @property
     def bits_kept(self) -> float:
         return self.bits
-
-    def linear(self, graph: Graph, x: str, weight: Matrix, bias: Floats | None, _: Inputs | None) -> str:
-        product = graph.op("MatMul", x, graph.op("Transpose", self.constant(graph, weight), perm=[1, 0]))
-        return product if bias is None else graph.op("Add", product, graph.constant(bias, "bias"))
-
-    def embedding(self, graph: Graph, table: Matrix, _: Inputs | None) -> TiedEmbedding:
-        return PlainEmbedding(graph, self.constant(graph, table))
 
     def constant(self, graph: Graph, kernel: Matrix) -> str:
         book, indices = shared_values(kernel.value, 2**self.bits)

@@ -63,23 +63,31 @@ Formats = Mapping[str, Format]
 """By the name of the tensor; what is not named is in float32."""
 
 
-@dataclass(frozen=True, slots=True)
-class Float:
-    """Kept in 32 or 16 bits, multiplied in float32: a CPU has no products of 16 bits that onnxruntime would use."""
+class Widened:
+    """What forms share whose values the runtime has in float32 once it has loaded the graph."""
 
-    bits: Literal[32, 16] = 32
     places: ClassVar[frozenset[Place]] = frozenset({"linear", "embedding", "other"})
 
-    @property
-    def bits_kept(self) -> float:
-        return self.bits
+    def constant(self, graph: Graph, kernel: Matrix) -> str:
+        raise NotImplementedError
 
     def linear(self, graph: Graph, x: str, weight: Matrix, bias: Floats | None, _: Inputs | None) -> str:
-        product = graph.op("MatMul", x, self.constant(graph, weight.transposed()))
+        product = graph.op("MatMul", x, graph.op("Transpose", self.constant(graph, weight), perm=[1, 0]))
         return product if bias is None else graph.op("Add", product, graph.constant(bias, "bias"))
 
     def embedding(self, graph: Graph, table: Matrix, _: Inputs | None) -> TiedEmbedding:
         return PlainEmbedding(graph, self.constant(graph, table))
+
+
+@dataclass(frozen=True, slots=True)
+class Float(Widened):
+    """Kept in 32 or 16 bits, multiplied in float32: a CPU has no products of 16 bits that onnxruntime would use."""
+
+    bits: Literal[32, 16] = 32
+
+    @property
+    def bits_kept(self) -> float:
+        return self.bits
 
     def constant(self, graph: Graph, kernel: Matrix) -> str:
         if self.bits == 32 or kernel.name in graph.stored:
@@ -102,21 +110,13 @@ class PlainEmbedding:
 
 
 @dataclass(frozen=True, slots=True)
-class Int8Weights:
+class Int8Weights(Widened):
     """Kept in int8 with a scale a row, multiplied in float32: the runtime widens it once, when it loads the graph.
 
     onnxruntime's products of 8-bit weights and float32 inputs (MatMulNBits, accuracy level 1) take twenty times that.
     """
 
-    places: ClassVar[frozenset[Place]] = frozenset({"linear", "embedding", "other"})
     bits_kept: ClassVar[float] = 8
-
-    def linear(self, graph: Graph, x: str, weight: Matrix, bias: Floats | None, _: Inputs | None) -> str:
-        product = graph.op("MatMul", x, graph.op("Transpose", self.constant(graph, weight), perm=[1, 0]))
-        return product if bias is None else graph.op("Add", product, graph.constant(bias, "bias"))
-
-    def embedding(self, graph: Graph, table: Matrix, _: Inputs | None) -> TiedEmbedding:
-        return PlainEmbedding(graph, self.constant(graph, table))
 
     def constant(self, graph: Graph, kernel: Matrix) -> str:
         shape = kernel.value.shape
