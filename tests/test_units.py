@@ -17,13 +17,19 @@ from service.units import parse_duration_ms, parse_size, shown_size
         ("2GB", 2_000_000_000),
         ("1g", 2**30),
         ("1.5g", 3 * 2**29),
-        (".5k", 512),
-        ("4096", 4096),
-        ("10b", 10),
+        (".5g", 2**29),
+        ("4194304", 2**22),
+        ("10000000b", 10_000_000),
     ],
 )
 def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
     assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["300", "1", ".5k", "10b", "1023k"])
+def test_a_size_whose_unit_was_forgotten_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match=r"bytes: write it like 300MB"):
+        parse_size(text)
 
 
 @pytest.mark.parametrize(("text", "ms"), [("300ms", 300), ("0.2s", 200), ("250", 250), ("1 min", 60_000)])

@@ -94,7 +94,7 @@ def test_what_cannot_run_here_says_why(store: Path) -> None:
     foreign = fp32.model_copy(update={"runtime": absent, "files": ()})
     known = planner(store).known((foreign, int8))
     assert known.unable == {
-        f"{TINY}:fp32": f"needs {absent}, which is not installed",
+        f"{TINY}:fp32": f'needs {absent}, which is not installed: pip install "wren-asr[{absent}]"',
         f"{TINY}:int8": "illegal instruction",
     }
 
