@@ -11,7 +11,7 @@ import numpy as np
 from model_store.compress.draft import Draft, matrices
 from model_store.compress.examples import Example
 from model_store.compress.moments import Moments, moments
-from model_store.compress.probe import Named, Probe
+from model_store.compress.probe import Named, Probe, observed
 from model_store.compress.settings import EVERY
 from model_store.convert.formats import Float, Inputs, Place, TiedEmbedding
 from model_store.convert.graph import FLOAT, Floats, Graph
@@ -46,15 +46,10 @@ class Calibration:
     def inputs(self, draft: Draft) -> dict[str, Inputs]:
         """What each matrix is multiplied with in float32, over all examples."""
         names = list(matrices(draft.model, EVERY, _Observed.places))
-        probe = Probe(draft.model, Form(dict.fromkeys(names, _Observed())), threads=self.threads)
+        form = Form(dict.fromkeys(names, _Observed()))
         seen: dict[str, _Sums] = defaultdict(_Sums)
-        outputs = [one.name for one in probe.decoder.get_outputs() if one.name.startswith(_SEEN)]
-        for example in self.examples:
-            memory = probe.encode(example)
-            told = {**memory, **probe.force(example, memory, outputs)}
-            for name, values in told.items():
-                if name.startswith(_SEEN):
-                    seen[name.removeprefix(_SEEN)].add(values)
+        for name, values in observed(draft.model, form, self.examples, _SEEN, threads=self.threads):
+            seen[name].add(values)
         return {name: sums.inputs() for name, sums in seen.items()}
 
     def moments(self, draft: Draft, names: Sequence[str]) -> dict[str, Moments]:

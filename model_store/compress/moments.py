@@ -9,8 +9,8 @@ import numpy.typing as npt
 import onnx
 
 from model_store.compress.examples import Example
-from model_store.compress.probe import Probe
-from model_store.convert.formats import Float, Inputs, Place, TiedEmbedding
+from model_store.compress.probe import observed
+from model_store.convert.formats import Float, Inputs, LinearOnly
 from model_store.convert.graph import Floats, Graph
 from model_store.convert.matrix import Matrix
 from model_store.convert.model import Model
@@ -39,16 +39,11 @@ class Moments:
 
 def moments(model: Model, names: Sequence[str], examples: Sequence[Example], *, threads: int) -> dict[str, Moments]:
     """Over all positions and tokens of the examples, by the name of the matrix; see `Recordings.inputs`."""
-    probe = Probe(model, Form(dict.fromkeys(names, _Seen())), threads=threads)
-    outputs = [one.name for one in probe.decoder.get_outputs() if one.name.startswith(_SEEN)]
+    form = Form(dict.fromkeys(names, _Seen()))
     sums: dict[str, Doubles] = {}
-    for example in examples:
-        memory = probe.encode(example)
-        forced = probe.force(example, memory, outputs) if outputs else {}
-        for name, told in {**memory, **forced}.items():
-            if name.startswith(_SEEN):
-                sums[name] = sums.get(name, 0) + told.astype(np.float64)
-    return {name.removeprefix(_SEEN): _moments(one) for name, one in sums.items()}
+    for name, told in observed(model, form, examples, _SEEN, threads=threads):
+        sums[name] = sums.get(name, 0) + told.astype(np.float64)
+    return {name: _moments(one) for name, one in sums.items()}
 
 
 def _moments(sums: Doubles) -> Moments:
@@ -58,11 +53,10 @@ def _moments(sums: Doubles) -> Moments:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(LinearOnly):
     """Float32, and an output of the sums that `_moments` takes."""
 
     exact: Float = field(default_factory=Float)
-    places: ClassVar[frozenset[Place]] = frozenset({"linear"})
     bits_kept: ClassVar[float] = 32
 
     def linear(self, graph: Graph, x: str, weight: Matrix, bias: Floats | None, inputs: Inputs | None) -> str:
@@ -72,9 +66,3 @@ class _Seen:
         sums = graph.op("MatMul", graph.op("Transpose", rows, perm=[1, 0]), rows)
         graph.output(_SEEN + weight.name, sums, _DOUBLE, [width + 1, width + 1])
         return self.exact.linear(graph, x, weight, bias, inputs)
-
-    def embedding(self, graph: Graph, table: Matrix, inputs: Inputs | None) -> TiedEmbedding:
-        raise NotImplementedError("it multiplies only")
-
-    def constant(self, graph: Graph, kernel: Matrix) -> str:
-        raise NotImplementedError("it multiplies only")

@@ -1,6 +1,6 @@
 """A model in some form on onnxruntime, held to given texts: logits out, and whatever else its graphs give."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from model_store.convert.parameters import Form
 
 _Array = npt.NDArray[np.generic]
 Named = Mapping[str, Floats]
+Told = tuple[str, Floats]
 
 
 class Probe:
@@ -61,6 +62,18 @@ class Probe:
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3
         return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def observed(model: Model, form: Form, examples: Sequence[Example], prefix: str, *, threads: int) -> Iterator[Told]:
+    """What graphs with such forms tell of each example: the outputs whose names begin so, each less that prefix."""
+    probe = Probe(model, form, threads=threads)
+    outputs = [one.name for one in probe.decoder.get_outputs() if one.name.startswith(prefix)]
+    for example in examples:
+        memory = probe.encode(example)
+        forced = probe.force(example, memory, outputs) if outputs else {}
+        for name, told in {**memory, **forced}.items():
+            if name.startswith(prefix):
+                yield name.removeprefix(prefix), told
 
 
 def _run(session: ort.InferenceSession, given: Mapping[str, _Array], outputs: list[str]) -> Named:

@@ -126,8 +126,8 @@ class Int8Weights(Widened):
         return graph.op("Mul", widened, graph.constant(by_row, "scale"))
 
 
-class _LinearOnly:
-    """What forms share that only multiply."""
+class LinearOnly:
+    """What forms share that only multiply: by their places nobody asks them for more."""
 
     places: ClassVar[frozenset[Place]] = frozenset({"linear"})
     bits_kept: ClassVar[float] = 8  # the scales are few
@@ -140,7 +140,7 @@ class _LinearOnly:
 
 
 @dataclass(frozen=True, slots=True)
-class Int8Dynamic(_LinearOnly):
+class Int8Dynamic(LinearOnly):
     """Weights in int8 with a scale an output channel or a matrix; activations in uint8, one scale, found at run time.
 
     One fused kernel of onnxruntime. Symmetric weights to ±127 (Jacob et al., 2018, section 2). A row's rounding depends
@@ -159,7 +159,7 @@ class Int8Dynamic(_LinearOnly):
 
 
 @dataclass(frozen=True, slots=True)
-class Int8Static(_LinearOnly):
+class Int8Static(LinearOnly):
     """As `Int8Dynamic`, but activations are rounded by the range that was seen in recordings (Jacob et al., 2018).
 
     No row changes another, and no range need be found at run time; what lies outside of the range is clipped.
