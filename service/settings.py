@@ -78,6 +78,23 @@ class Settings(BaseSettings):
         description="Best of what fits: the quickest answer, the lowest WER (`accuracy`), or the most audio a second"
         " (`speed`).",
     )
+    ladder: Listed = Field(
+        default=(),
+        description="Comma-separated variants, the best first, that precision moves on as load and memory change, such"
+        " as `fp32,int8`; empty follows the plan.",
+    )
+    cascade: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Model that decodes again what the serving one is unsure of: `model` or `model:variant`; unset is"
+        " none.",
+    )
+    idle_s: float | None = Field(
+        default=None,
+        ge=-1,
+        description="Seconds without use after which a variant leaves memory, -1 for never; unset is 300, and never for"
+        " what serves by default.",
+    )
     executors: int | None = Field(
         default=None, ge=1, description="Batches computed side by side; unset takes what was measured to be fastest."
     )

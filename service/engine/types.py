@@ -2,13 +2,16 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
-from model_store.manifest import Manifest
+from model_store.manifest import Manifest, Precision
 from service.audio.types import RawFormat, VadOptions
 from service.engine.budget import Asked
+from service.engine.ladder import Ladder
 from service.engine.plan import Plan
+from service.engine.precision import Cause, Orders, Signals
 from service.recognition.types import Options, Segment, Transcript
 
 Priority = Literal["interactive", "batch"]
@@ -26,6 +29,10 @@ class Request:
         client: who asks; clients share the machine equally.
         deadline_s: seconds from now after which the answer is of no use; None for the engine's own budget, infinite for
             no limit at all.
+        precision: a wish, which is granted where a variant of `model` can and an operator or the load let it; None
+            leaves it to the policy. A variant that is named in `model` is no wish: it serves or the request fails.
+        keep_alive_s: how long the variant stays in memory after it, if nobody else uses it: 0 for not at all, infinite
+            for as long as there is room; None for the engine's own time.
     """
 
     audio: bytes | Path
@@ -36,6 +43,8 @@ class Request:
     client: str = ""
     priority: Priority = "interactive"
     deadline_s: float | None = None
+    precision: Precision | None = None
+    keep_alive_s: float | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -56,22 +65,102 @@ class Served:
     """Why this variant."""
 
 
+State = Literal["available", "loading", "loaded", "draining", "failed"]
+"""Of a variant: in the store, on its way into memory, in it, on its way out, or not to be loaded for now."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """A variant in the store and whether it is loaded.
 
     Attributes:
-        default: whether the bare model name means this variant.
+        default: whether the bare model name means this variant now.
         first: whether it is what the plan would have of all models; `auto` means it if no model is the default.
         reason: why it is the default of its model.
+        leases: requests that use it now.
+        memory_bytes: that the process grew by when it was loaded; None unless it is in memory.
+        load_ms: that this took, the smoke test included; None unless it is in memory.
+        idle_s: since when nobody has used it; None unless it is in memory and idle.
+        failure: why it cannot be loaded, if that was seen lately.
     """
 
     manifest: Manifest
-    state: Literal["loaded", "available"]
+    state: State
     default: bool
     device: str = "cpu"
     first: bool = False
     reason: str = ""
+    leases: int = 0
+    memory_bytes: int | None = None
+    load_ms: float | None = None
+    idle_s: float | None = None
+    failure: str | None = None
+
+
+Happening = Literal["loaded", "unloaded", "failed", "switched"]
+"""To a variant: into memory, out of it, it could not be loaded, it serves in another's place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to the variants in memory.
+
+    Attributes:
+        variant: to which; of a switch, what serves from then on.
+        previous: of a switch, what served before.
+        cause, reason: of a switch, what moved the policy; else the reason alone.
+        took_s: seconds, from the decision to the end.
+        memory_bytes: that the process grew by, negative if it shrank; for a switch with the load that it needed.
+    """
+
+    at: datetime
+    kind: Happening
+    variant: str
+    reason: str
+    took_s: float
+    memory_bytes: int = 0
+    previous: str | None = None
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Governed:
+    """A model whose precision the policy chooses.
+
+    Attributes:
+        model: the name that requests use; `auto` where that leaves the model to the plan.
+        serving: the variant that answers to it.
+        since: when it began to.
+        ladder: the rungs that it moves on.
+        switching_to: a variant that is being loaded to serve.
+        interims: whether interim results are computed.
+    """
+
+    model: str
+    serving: str
+    cause: Cause
+    reason: str
+    since: datetime
+    ladder: Ladder
+    orders: Orders
+    switching_to: str | None = None
+    interims: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionReport:
+    """What serves, what the policy saw at its last look, and what happened lately, the last first.
+
+    Attributes:
+        resident_bytes: of this process.
+        memory_bytes: that it may use; None without a limit.
+    """
+
+    models: tuple[Governed, ...]
+    signals: Signals
+    resident_bytes: int
+    memory_bytes: int | None
+    events: tuple[Event, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +243,39 @@ class Engine(Protocol):
 
         Raises:
             ModelNotFound: there is no such model.
+        """
+        ...
+
+    def precision(self) -> PrecisionReport: ...
+
+    async def order(self, model: str, orders: Orders) -> PrecisionReport:
+        """Give a model new orders, in place of those it had; returns when what they ask for serves.
+
+        Args:
+            model: `auto` for what clients get by default.
+            orders: its names are precisions (`int8`), variants of the model (`pruned30-int8`) or `model:variant`.
+
+        Raises:
+            ModelNotFound: there is no such model.
+            OptionError: a name in the orders means none of its variants.
+            ModelUnavailable, NothingFits: what was pinned cannot be loaded; the orders are as before.
+        """
+        ...
+
+    async def load_model(self, name: str, *, keep_alive_s: float | None = None) -> ModelInfo:
+        """Have a variant in memory; returns when it is. A bare model means the variant that serves it.
+
+        Raises:
+            ModelNotFound: there is no such model or variant.
+            ModelUnavailable, NothingFits: it cannot be loaded, or there is no room for it.
+        """
+        ...
+
+    async def unload_model(self, name: str) -> tuple[ModelInfo, ...]:
+        """Take a variant out of memory, of a bare model all; returns when the last request that uses it is answered.
+
+        Raises:
+            ModelNotFound: there is no such model or variant.
         """
         ...
 
