@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from service.audio.sample import SAMPLE, SAMPLE_TEXT
 from service.cli.findings import Finding
 from service.cli.options import get, missing_models
-from service.cli.sample import SAMPLE, SAMPLE_TEXT
 from service.engine.device import Device, read_device
 from service.engine.gpu import Gpus, read_gpus
 from service.errors import WrenError

@@ -1,9 +1,8 @@
-"""A spoken sentence that comes with Wren: for the first request to try and for the self-test of `wren doctor`."""
+"""Where the spoken sentence that comes with Wren is, as a command line says it."""
 
 from pathlib import Path
 
-SAMPLE = Path(__file__).with_name("sample.wav")
-SAMPLE_TEXT = "The quick brown fox jumps over the lazy dog."
+from service.audio.sample import SAMPLE
 
 
 def sample_path() -> Path:

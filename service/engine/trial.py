@@ -14,7 +14,6 @@ import statistics
 import sys
 import time
 from dataclasses import replace
-from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from pydantic import TypeAdapter
 from model_store.errors import StoreError
 from model_store.registry import Registry
 from service.app import create_app
+from service.audio.sample import SAMPLE
 from service.audio.types import MAX_WINDOW_S, VadOptions
 from service.engine.attempt import ELSEWHERE
 from service.engine.device import read_device
@@ -117,8 +117,7 @@ async def service(settings: Settings) -> Service:
 
 def spoken(times: int, *, seconds: float) -> bytes:
     """The sentence that comes with Wren, so many times in so much time, as a FLAC file."""
-    with files("service").joinpath("cli/sample.wav").open("rb") as file:
-        sentence, rate = soundfile.read(file, dtype="int16")
+    sentence, rate = soundfile.read(SAMPLE, dtype="int16")
     each = np.zeros(round(seconds / times * rate), np.int16)
     each[: len(sentence)] = sentence[: len(each)]
     out = BytesIO()

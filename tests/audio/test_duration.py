@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from service.audio.duration import headed_duration_s, promised_duration_s
-from service.cli.sample import SAMPLE
+from service.audio.sample import SAMPLE
 from tests.audio.clips import Recipe, encode
 
 

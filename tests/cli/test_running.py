@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from service.cli.sample import SAMPLE
+from service.audio.sample import SAMPLE
 from tests.cli.running import ROOT, TIMEOUT_S, WREN, clean_env, wren
 
 WORDS = "the quick brown fox jumps over the lazy dog"

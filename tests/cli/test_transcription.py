@@ -6,7 +6,7 @@ import pytest
 
 from service.api import forms
 from service.cli.outputs import Format, plan_jobs
-from service.cli.sample import SAMPLE
+from service.audio.sample import SAMPLE
 from service.cli.transcription import Transcription
 from service.engine.fake import FakeEngine
 from service.errors import UndecodableAudio
