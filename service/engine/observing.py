@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from service.engine.types import Event
+
 
 class Unobserved:
     """See `service.engine.types.Observer`."""
@@ -19,3 +21,5 @@ class Unobserved:
     def failed(self) -> None: ...
 
     def restarted(self, reason: Literal["stuck", "crashed"]) -> None: ...
+
+    def happened(self, event: Event) -> None: ...

@@ -1,6 +1,6 @@
 """The engine's seam: what `api` and `cli` hand in and what comes back. Nothing here knows HTTP or a backend."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +33,8 @@ class Request:
             leaves it to the policy. A variant that is named in `model` is no wish: it serves or the request fails.
         keep_alive_s: how long the variant stays in memory after it, if nobody else uses it: 0 for not at all, infinite
             for as long as there is room; None for the engine's own time.
+        on_chosen: called on the event loop with the variant that will serve and why this one, once that is known and
+            before anything else: the headers of a stream go out before its end.
     """
 
     audio: bytes | Path
@@ -45,6 +47,7 @@ class Request:
     deadline_s: float | None = None
     precision: Precision | None = None
     keep_alive_s: float | None = None
+    on_chosen: Callable[[Manifest, str], None] | None = field(default=None, compare=False)
 
     @property
     def size_bytes(self) -> int:
@@ -75,7 +78,7 @@ class ModelInfo:
 
     Attributes:
         default: whether the bare model name means this variant now.
-        first: whether it is what the plan would have of all models; `auto` means it if no model is the default.
+        first: whether `auto` means it now.
         reason: why it is the default of its model.
         leases: requests that use it now.
         memory_bytes: that the process grew by when it was loaded; None unless it is in memory.
@@ -218,6 +221,10 @@ class Observer(Protocol):
         """An executor was given up and another took its place."""
         ...
 
+    def happened(self, event: Event) -> None:
+        """A variant was loaded, unloaded or could not be loaded, or serves in another's place."""
+        ...
+
 
 class Engine(Protocol):
     """Transcribes recordings. Safe to call from the event loop: it never blocks it.
@@ -263,7 +270,7 @@ class Engine(Protocol):
         ...
 
     async def load_model(self, name: str, *, keep_alive_s: float | None = None) -> ModelInfo:
-        """Have a variant in memory; returns when it is. A bare model means the variant that serves it.
+        """Have a variant in memory; returns when it is. A bare model or `auto` means the variant that serves it.
 
         Raises:
             ModelNotFound: there is no such model or variant.
@@ -273,6 +280,8 @@ class Engine(Protocol):
 
     async def unload_model(self, name: str) -> tuple[ModelInfo, ...]:
         """Take a variant out of memory, of a bare model all; returns when the last request that uses it is answered.
+
+        Returns those that it took out, as they are now. `auto` is the model that it means.
 
         Raises:
             ModelNotFound: there is no such model or variant.
