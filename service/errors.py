@@ -11,6 +11,7 @@ WrenError
 ├── ModelNotFound (LookupError)     no such model or variant in the store
 ├── ModelUnavailable (RuntimeError) it is there and cannot be loaded
 ├── NothingFits (RuntimeError)      no variant of it fits the budget that was set
+│   └── NoRoom                      memory is taken by variants that are in use
 ├── Overloaded (RuntimeError)       too much audio is waiting
 ├── DeadlineExceeded (TimeoutError) the answer was not ready in time
 └── RecognitionFailed (RuntimeError) the model failed on this recording
@@ -101,6 +102,14 @@ class NothingFits(WrenError, RuntimeError):
         self.name, self.reasons, self.ways = name, reasons, ways
         nearest = f"What would do: {'; or '.join(ways)}" if ways else "No other budget is known to help"
         super().__init__(f"Nothing of {name!r} fits the budget. {nearest}. Ruled out: {'; '.join(reasons)}.")
+
+
+class NoRoom(NothingFits):
+    """A variant is not loaded, for the memory is taken and nothing in it may go."""
+
+    def __init__(self, name: str, *, reason: str) -> None:
+        self.name, self.reasons, self.ways = name, (reason,), ()
+        WrenError.__init__(self, f"There is no room in memory for {name!r}: {reason}.")
 
 
 class Overloaded(WrenError, RuntimeError):

@@ -1,0 +1,353 @@
+"""The variants in memory: loaded once whoever asks, leased to requests, let go when nobody uses them.
+
+For the event loop. Loading and closing have a thread of their own, one after another. A variant that is on its way out
+gets no new leases; who asks for it waits until it is gone, and it is loaded again.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Set
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+from model_store.manifest import Manifest
+from service.engine.device import Limit
+from service.engine.heap import give_back
+from service.engine.journal import Journal
+from service.engine.plan import Planned
+from service.engine.profile import Hosted
+from service.engine.resident import read_resident
+from service.engine.room import Occupant, make_room
+from service.engine.types import Event, Happening
+from service.errors import NoRoom, WrenError
+
+T = TypeVar("T")
+
+IDLE_S = 300.0
+"""Seconds without use after which a variant leaves memory where nothing else is said."""
+
+BLOCKED_S = 60.0
+"""Seconds for which a variant that could not be loaded is not tried again, unless somebody orders it."""
+
+
+class VariantLoader(Protocol):
+    """What brings variants into memory; called from one thread."""
+
+    def present(self, manifest: Manifest) -> Manifest:
+        """The build of it that lies in the store now."""
+        ...
+
+    def footprint(self, manifest: Manifest) -> int:
+        """Bytes that the process is expected to grow by."""
+        ...
+
+    def settle(self, manifest: Manifest, planned: Planned | None = None) -> Hosted: ...
+
+    def load(self, manifest: Manifest) -> Hosted: ...
+
+    def renew(self, lost: Hosted) -> Hosted: ...
+
+
+@dataclass(slots=True, eq=False)
+class Resident:
+    """A variant in memory.
+
+    Attributes:
+        memory_bytes: that the process grew by as it was loaded.
+        took_s: seconds for that.
+        keep_s: seconds without use that it stays, as somebody asked; None for the default.
+        leases: requests that use it.
+        used_s: monotonic clock, when the last of them ended.
+    """
+
+    hosted: Hosted
+    memory_bytes: int
+    took_s: float
+    keep_s: float | None = None
+    leases: int = 0
+    used_s: float = field(default_factory=time.monotonic)
+    unused: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.unused.set()
+
+    @property
+    def name(self) -> str:
+        return self.hosted.manifest.name
+
+    def idle_s(self) -> float | None:
+        """Seconds since it was last used; None while it is."""
+        return None if self.leases else time.monotonic() - self.used_s
+
+
+class Lease:
+    """The right to compute with a variant, to the end of the block: it stays in memory until then."""
+
+    def __init__(self, resident: Resident, *, ended: Callable[[Resident], None]) -> None:
+        self._resident, self._ended = resident, ended
+        resident.leases += 1
+        resident.unused.clear()
+
+    @property
+    def hosted(self) -> Hosted:
+        return self._resident.hosted
+
+    def __enter__(self) -> Hosted:
+        return self.hosted
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._resident.leases -= 1
+        self._resident.used_s = time.monotonic()
+        if not self._resident.leases:
+            self._resident.unused.set()
+            self._ended(self._resident)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: WrenError
+    until_s: float
+
+
+class Variants:
+    """See the module. `serving` tells the names of those that serve by default."""
+
+    def __init__(
+        self,
+        loader: VariantLoader,
+        journal: Journal,
+        *,
+        limit: Limit,
+        idle_s: float | None,
+        serving: Callable[[], Set[str]],
+        forget: Callable[[Hosted], Awaitable[None]],
+    ) -> None:
+        """Make one.
+
+        Args:
+            loader: brings them in.
+            journal: is told of each that comes, goes or cannot come.
+            limit: of what the process may have resident.
+            idle_s: as the setting; None is `IDLE_S`, and never for those that serve by default.
+            serving: see the class.
+            forget: sees that no executor holds on to a variant.
+        """
+        self._loader, self._journal = loader, journal
+        self._limit, self._idle_s = limit, idle_s
+        self._serving, self._forget = serving, forget
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="wren-load")
+        self._residents: dict[str, Resident] = {}
+        self._loading: dict[str, asyncio.Task[Resident]] = {}
+        self._leaving: dict[Resident, asyncio.Task[None]] = {}
+        self._failures: dict[str, _Failure] = {}
+        self._renewing = asyncio.Lock()
+
+    def names(self) -> tuple[str, ...]:
+        """Of those in memory."""
+        return tuple(self._residents)
+
+    def loading(self) -> Set[str]:
+        """Names of those on their way into memory."""
+        return self._loading.keys()
+
+    def leaving(self) -> Set[str]:
+        """Names of those on their way out."""
+        return {resident.name for resident in self._leaving}
+
+    def resident(self, name: str) -> Resident | None:
+        """What is in memory by this name, or was and is not gone yet."""
+        return self._residents.get(name) or next((one for one in self._leaving if one.name == name), None)
+
+    def failing(self) -> dict[str, str]:
+        """Names of those that could not be loaded lately, with the reasons."""
+        now = time.monotonic()
+        self._failures = {name: one for name, one in self._failures.items() if one.until_s > now}
+        return {name: str(one.error) for name, one in self._failures.items()}
+
+    def find(self, manifest: Manifest) -> Resident | None:
+        """The variant if this very build of it is in memory."""
+        found = self._residents.get(manifest.name)
+        return found if found and found.hosted.manifest.digest == manifest.digest else None
+
+    async def lease(self, manifest: Manifest, *, keep_alive_s: float | None = None) -> Lease:
+        """A variant, loaded if it is not there; the present build of it, whichever was chosen.
+
+        Raises:
+            ModelUnavailable: it cannot be loaded, or could not a moment ago.
+            NoRoom: there is no memory for it.
+        """
+        resident = self.find(manifest)
+        while resident is None:
+            self._refuse_failing(manifest)
+            loaded = await self.load(manifest)
+            resident = loaded if loaded is self._residents.get(manifest.name) else None  # it may be on its way out
+        if keep_alive_s is not None:
+            resident.keep_s = keep_alive_s
+        return Lease(resident, ended=self._ended)
+
+    async def load(self, manifest: Manifest, *, keep_alive_s: float | None = None) -> Resident:
+        """Have a variant in memory, tried again even if it failed a moment ago.
+
+        Raises:
+            ModelUnavailable, NoRoom: as above.
+        """
+        name = manifest.name
+        if name not in self._loading:
+            self._loading[name] = asyncio.create_task(self._load(manifest))
+            self._loading[name].add_done_callback(lambda task: self._loaded(name, task))
+        resident = await asyncio.shield(self._loading[name])
+        if keep_alive_s is not None:
+            resident.keep_s = keep_alive_s
+        return resident
+
+    async def settle(self, manifest: Manifest, planned: Planned | None) -> Resident:
+        """Load the variant that mostly serves, before all others: by it the executors are chosen.
+
+        Raises:
+            ModelUnavailable: as above.
+        """
+        return await self._brought(manifest, lambda: self._loader.settle(manifest, planned))
+
+    async def unload(self, name: str, *, reason: str) -> None:
+        """Take a variant out of memory; returns when its last lease has ended and it is gone. Nothing if it is not there."""
+        if name in self._loading:
+            await asyncio.wait([self._loading[name]])
+        if resident := self._residents.get(name):
+            self._retire(resident, reason)
+        leaving = [task for one, task in self._leaving.items() if one.name == name]
+        await asyncio.gather(*map(asyncio.shield, leaving))
+
+    async def renew(self, lost: Hosted) -> Hosted:
+        """A variant whose executor was lost, loaded anew; one that was renewed meanwhile is taken.
+
+        Raises:
+            ModelUnavailable: as above.
+        """
+        async with self._renewing:
+            digest = lost.manifest.digest
+            there = (*self._residents.values(), *self._leaving)
+            resident = next((one for one in there if one.hosted.manifest.digest == digest), None)
+            if resident is None:
+                return await self._in_thread(lambda: self._loader.renew(lost))
+            if resident.hosted is lost:
+                resident.hosted = await self._in_thread(lambda: self._loader.renew(lost))
+            return resident.hosted
+
+    def tend(self) -> None:
+        """Let go what has been idle for too long."""
+        for resident in tuple(self._residents.values()):
+            self._ended(resident)
+
+    def relieve(self) -> None:
+        """Let go all that is idle and does not serve: memory is short."""
+        for resident in tuple(self._residents.values()):
+            if not resident.leases and resident.name not in self._serving():
+                self._retire(resident, "memory is short, and it was idle")
+
+    async def close(self) -> None:
+        """Drop what is being loaded or let go."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        tasks = (*self._loading.values(), *self._leaving.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _refuse_failing(self, manifest: Manifest) -> None:
+        failure = self._failures.get(manifest.name)
+        if failure and failure.until_s > time.monotonic() and not isinstance(failure.error, NoRoom):
+            raise failure.error.with_traceback(None)
+
+    async def _load(self, manifest: Manifest) -> Resident:
+        present = await self._in_thread(lambda: self._loader.present(manifest))
+        if found := self.find(present):
+            return found
+        while same := [task for one, task in self._leaving.items() if one.hosted.manifest.digest == present.digest]:
+            await asyncio.wait(same)
+        return await self._brought(present, lambda: self._loader.load(present), needs_room=True)
+
+    async def _brought(self, manifest: Manifest, bring: Callable[[], Hosted], *, needs_room: bool = False) -> Resident:
+        began_s = time.monotonic()
+        try:
+            if needs_room:
+                await self._make_room(manifest)
+            before_bytes = read_resident().now_bytes
+            hosted = await self._in_thread(bring)
+        except WrenError as error:
+            self._failures[manifest.name] = _Failure(error, time.monotonic() + BLOCKED_S)
+            self._note("failed", manifest.name, str(error), began_s)
+            raise
+        self._failures.pop(manifest.name, None)
+        resident = Resident(hosted, read_resident().now_bytes - before_bytes, time.monotonic() - began_s)
+        if old := self._residents.get(manifest.name):
+            self._retire(old, "another build took its place")
+        self._residents[manifest.name] = resident
+        self._note("loaded", manifest.name, "it was wanted", began_s, resident.memory_bytes)
+        return resident
+
+    async def _make_room(self, manifest: Manifest) -> None:
+        needed_bytes = await self._in_thread(lambda: self._loader.footprint(manifest))
+        serving = self._serving()
+        occupants = [
+            Occupant(
+                one.name,
+                max(0, one.memory_bytes),
+                leases=one.leases,
+                idle_s=one.idle_s() or 0.0,
+                kept=one.keep_s == math.inf,
+                serving=one.name in serving,
+            )
+            for one in self._residents.values()
+        ]
+        room = make_room(needed_bytes, occupants, used_bytes=read_resident().now_bytes, limit=self._limit)
+        if room.short_bytes:
+            raise NoRoom(manifest.name, reason=room.reason)
+        gone = [self._retire(self._residents[name], f"it makes room for {manifest.name}") for name in room.evicted]
+        await asyncio.gather(*gone)
+
+    def _ended(self, resident: Resident) -> None:
+        """A lease ended, or time went by."""
+        idle_s, kept_s = resident.idle_s(), self._kept_s(resident)
+        if idle_s is not None and idle_s >= kept_s and self._residents.get(resident.name) is resident:
+            self._retire(resident, f"nobody has used it for {kept_s:g} s")
+
+    def _kept_s(self, resident: Resident) -> float:
+        if resident.keep_s is not None:
+            return resident.keep_s
+        if self._idle_s is None:
+            return math.inf if resident.name in self._serving() else IDLE_S
+        return math.inf if self._idle_s < 0 else self._idle_s
+
+    def _retire(self, resident: Resident, reason: str) -> "asyncio.Task[None]":
+        """Give out no more leases of it, and let it go after the last."""
+        del self._residents[resident.name]
+        task = self._leaving[resident] = asyncio.create_task(self._let_go(resident, reason))
+        task.add_done_callback(lambda _: self._leaving.pop(resident, None))
+        return task
+
+    async def _let_go(self, resident: Resident, reason: str) -> None:
+        began_s = time.monotonic()
+        await resident.unused.wait()
+        before_bytes = read_resident().now_bytes
+        await self._forget(resident.hosted)
+        await self._in_thread(resident.hosted.recognizer.backend.close)
+        await self._in_thread(give_back)
+        self._note("unloaded", resident.name, reason, began_s, read_resident().now_bytes - before_bytes)
+
+    def _loaded(self, name: str, task: "asyncio.Task[Resident]") -> None:
+        self._loading.pop(name, None)
+        if not task.cancelled():
+            task.exception()  # whoever waited has been told; it may have left
+
+    def _note(self, kind: Happening, variant: str, reason: str, began_s: float, memory_bytes: int = 0) -> None:
+        took_s = time.monotonic() - began_s
+        self._journal.note(Event(datetime.now(UTC), kind, variant, reason, took_s, memory_bytes))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """What has not begun when the engine closes never does."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
