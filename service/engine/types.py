@@ -155,6 +155,7 @@ class PrecisionReport:
     """What serves, what the policy saw at its last look, and what happened lately, the last first.
 
     Attributes:
+        models: those that were asked for; what `auto` means comes first.
         resident_bytes: of this process.
         memory_bytes: that it may use; None without a limit.
     """
