@@ -1,18 +1,19 @@
-"""Signals, orders and a ladder of variants in; the variant that should serve now, with the reason, out. Pure.
+"""What the policy that chooses the precision sees, is told and decides. Words only: `policy.py` decides.
 
 A ladder has the best variant first and each next one quicker. Under pressure the policy goes down a rung, in calm up.
 It goes up only where the rung above could carry what comes in, and waits longer after each try that did not last, so it
 does not flap. What an operator pins is obeyed whatever the load.
 """
 
-from collections.abc import Set
+import math
 from dataclasses import dataclass
 from typing import Literal
 
-from service.engine.ladder import Ladder
-
 Cause = Literal["start", "load", "memory", "calm", "order", "plan", "failure"]
 """What moved the policy: much load, little memory, calm, an operator, a changed plan, a rung that cannot serve."""
+
+PATIENCE_S = 10.0
+"""How long calm must last before a step up, unless one before did not last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +65,25 @@ class Standing:
 
     Attributes:
         rung: index in the ladder.
-        since_s: when it came there.
-        pressed_since_s: since when there has been pressure without a break; None without.
-        calm_since_s: since when there has been calm without a break; None without.
+        since_s: when it came there; of a switch that takes time, when it ended.
+        cause: what moved it there.
+        pressed_since_s: since when there has been pressure by load that did not ease; None without.
+        least_delay_s: the least delay under that pressure, by which it is seen whether it eases.
+        full_since_s: since when a memory has been full without a break; None if none is.
+        calm_since_s: since when there has been calm, put off by what disturbed it a little; None without.
+        strained_s: when the delay was last more than interim results are worth; None if it never was.
         patience_s: how long calm must last before the next step up; longer after steps up that did not last.
-        rose_s: when it last stepped up.
     """
 
     rung: int = 0
     since_s: float = 0.0
+    cause: Cause = "start"
     pressed_since_s: float | None = None
+    least_delay_s: float = math.inf
+    full_since_s: float | None = None
     calm_since_s: float | None = None
-    patience_s: float = 0.0
-    rose_s: float | None = None
+    strained_s: float | None = None
+    patience_s: float = PATIENCE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,7 @@ class Decision:
     Attributes:
         name: the variant.
         cause: what moved the policy there, when it last moved.
-        reason: as part of a sentence, with the figures.
+        reason: why it moves, or why it stays; as part of a sentence, with the figures.
         interims: whether interim results may be computed: the first thing to go under pressure.
         standing: to be handed in at the next look.
     """
@@ -96,10 +103,3 @@ class Decision:
     reason: str
     standing: Standing
     interims: bool = True
-
-
-def decide(
-    ladder: Ladder, standing: Standing, orders: Orders, signals: Signals, *, blocked: Set[str] = frozenset()
-) -> Decision:
-    """What should serve now; `blocked` are variants that were seen to fail."""
-    raise NotImplementedError
