@@ -22,7 +22,7 @@ from service.engine.plan import Planned
 from service.engine.profile import Hosted
 from service.engine.resident import read_resident
 from service.engine.room import Occupant, make_room
-from service.engine.types import Event, Happening
+from service.engine.types import Event, Happening, ModelInfo, State
 from service.errors import NoRoom, WrenError
 
 T = TypeVar("T")
@@ -30,8 +30,11 @@ T = TypeVar("T")
 IDLE_S = 300.0
 """Seconds without use after which a variant leaves memory where nothing else is said."""
 
-BLOCKED_S = 60.0
-"""Seconds for which a variant that could not be loaded is not tried again, unless somebody orders it."""
+BLOCKED_S = 300.0
+"""Seconds for which a variant that could not be loaded is not tried again, unless somebody asks for it."""
+
+RETRY_S = 10.0
+"""Seconds for which those are refused who ask for it: each try takes half a second of a core."""
 
 
 class VariantLoader(Protocol):
@@ -39,10 +42,6 @@ class VariantLoader(Protocol):
 
     def present(self, manifest: Manifest) -> Manifest:
         """The build of it that lies in the store now."""
-        ...
-
-    def footprint(self, manifest: Manifest) -> int:
-        """Bytes that the process is expected to grow by."""
         ...
 
     def settle(self, manifest: Manifest, planned: Planned | None = None) -> Hosted: ...
@@ -112,11 +111,15 @@ class Lease:
 @dataclass(frozen=True, slots=True)
 class _Failure:
     error: WrenError
-    until_s: float
+    at_s: float
 
 
 class Variants:
-    """See the module. `serving` tells the names of those that serve by default."""
+    """See the module.
+
+    Attributes:
+        serving: names of those that clients get who ask for nothing; they stay where nothing is said.
+    """
 
     def __init__(
         self,
@@ -124,8 +127,8 @@ class Variants:
         journal: Journal,
         *,
         limit: Limit,
+        footprint: Callable[[Manifest], int],
         idle_s: float | None,
-        serving: Callable[[], Set[str]],
         forget: Callable[[Hosted], Awaitable[None]],
     ) -> None:
         """Make one.
@@ -134,13 +137,14 @@ class Variants:
             loader: brings them in.
             journal: is told of each that comes, goes or cannot come.
             limit: of what the process may have resident.
+            footprint: bytes that the process is expected to grow by with a variant.
             idle_s: as the setting; None is `IDLE_S`, and never for those that serve by default.
-            serving: see the class.
             forget: sees that no executor holds on to a variant.
         """
         self._loader, self._journal = loader, journal
-        self._limit, self._idle_s = limit, idle_s
-        self._serving, self._forget = serving, forget
+        self._limit, self._footprint, self._idle_s = limit, footprint, idle_s
+        self._forget = forget
+        self.serving: Set[str] = frozenset()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wren-load")
         self._residents: dict[str, Resident] = {}
         self._loading: dict[str, asyncio.Task[Resident]] = {}
@@ -152,22 +156,28 @@ class Variants:
         """Of those in memory."""
         return tuple(self._residents)
 
-    def loading(self) -> Set[str]:
-        """Names of those on their way into memory."""
-        return self._loading.keys()
-
-    def leaving(self) -> Set[str]:
-        """Names of those on their way out."""
-        return {resident.name for resident in self._leaving}
-
-    def resident(self, name: str) -> Resident | None:
-        """What is in memory by this name, or was and is not gone yet."""
-        return self._residents.get(name) or next((one for one in self._leaving if one.name == name), None)
+    def info(self, manifest: Manifest) -> ModelInfo:
+        """How it stands with a variant."""
+        name, failure = manifest.name, self.failing().get(manifest.name)
+        resident = self._residents.get(name) or next((one for one in self._leaving if one.name == name), None)
+        if resident is None:
+            state: State = "loading" if name in self._loading else "failed" if failure else "available"
+            return ModelInfo(manifest, state, default=False, failure=failure)
+        return ModelInfo(
+            manifest,
+            "loaded" if name in self._residents else "draining",
+            default=False,
+            leases=resident.leases,
+            memory_bytes=resident.memory_bytes,
+            load_ms=1e3 * resident.took_s,
+            idle_s=resident.idle_s(),
+            failure=failure,
+        )
 
     def failing(self) -> dict[str, str]:
         """Names of those that could not be loaded lately, with the reasons."""
-        now = time.monotonic()
-        self._failures = {name: one for name, one in self._failures.items() if one.until_s > now}
+        since_s = time.monotonic() - BLOCKED_S
+        self._failures = {name: one for name, one in self._failures.items() if one.at_s > since_s}
         return {name: str(one.error) for name, one in self._failures.items()}
 
     def find(self, manifest: Manifest) -> Resident | None:
@@ -215,7 +225,7 @@ class Variants:
         return await self._brought(manifest, lambda: self._loader.settle(manifest, planned))
 
     async def unload(self, name: str, *, reason: str) -> None:
-        """Take a variant out of memory; returns when its last lease has ended and it is gone. Nothing if it is not there."""
+        """Take a variant out of memory, if it is there; returns when its last lease has ended and it is gone."""
         if name in self._loading:
             await asyncio.wait([self._loading[name]])
         if resident := self._residents.get(name):
@@ -247,7 +257,7 @@ class Variants:
     def relieve(self) -> None:
         """Let go all that is idle and does not serve: memory is short."""
         for resident in tuple(self._residents.values()):
-            if not resident.leases and resident.name not in self._serving():
+            if not resident.leases and resident.name not in self.serving:
                 self._retire(resident, "memory is short, and it was idle")
 
     async def close(self) -> None:
@@ -260,7 +270,7 @@ class Variants:
 
     def _refuse_failing(self, manifest: Manifest) -> None:
         failure = self._failures.get(manifest.name)
-        if failure and failure.until_s > time.monotonic() and not isinstance(failure.error, NoRoom):
+        if failure and failure.at_s > time.monotonic() - RETRY_S and not isinstance(failure.error, NoRoom):
             raise failure.error.with_traceback(None)
 
     async def _load(self, manifest: Manifest) -> Resident:
@@ -279,7 +289,7 @@ class Variants:
             before_bytes = read_resident().now_bytes
             hosted = await self._in_thread(bring)
         except WrenError as error:
-            self._failures[manifest.name] = _Failure(error, time.monotonic() + BLOCKED_S)
+            self._failures[manifest.name] = _Failure(error, time.monotonic())
             self._note("failed", manifest.name, str(error), began_s)
             raise
         self._failures.pop(manifest.name, None)
@@ -291,8 +301,6 @@ class Variants:
         return resident
 
     async def _make_room(self, manifest: Manifest) -> None:
-        needed_bytes = await self._in_thread(lambda: self._loader.footprint(manifest))
-        serving = self._serving()
         occupants = [
             Occupant(
                 one.name,
@@ -300,11 +308,11 @@ class Variants:
                 leases=one.leases,
                 idle_s=one.idle_s() or 0.0,
                 kept=one.keep_s == math.inf,
-                serving=one.name in serving,
+                serving=one.name in self.serving,
             )
             for one in self._residents.values()
         ]
-        room = make_room(needed_bytes, occupants, used_bytes=read_resident().now_bytes, limit=self._limit)
+        room = make_room(self._footprint(manifest), occupants, used_bytes=read_resident().now_bytes, limit=self._limit)
         if room.short_bytes:
             raise NoRoom(manifest.name, reason=room.reason)
         gone = [self._retire(self._residents[name], f"it makes room for {manifest.name}") for name in room.evicted]
@@ -320,7 +328,7 @@ class Variants:
         if resident.keep_s is not None:
             return resident.keep_s
         if self._idle_s is None:
-            return math.inf if resident.name in self._serving() else IDLE_S
+            return math.inf if resident.name in self.serving else IDLE_S
         return math.inf if self._idle_s < 0 else self._idle_s
 
     def _retire(self, resident: Resident, reason: str) -> "asyncio.Task[None]":

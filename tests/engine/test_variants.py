@@ -1,0 +1,256 @@
+import asyncio
+import math
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from service.engine.device import Limit
+from service.engine.journal import Journal
+from service.engine.observing import Unobserved
+from service.engine.profile import Hosted
+from service.engine.resident import read_resident
+from service.engine.variants import Variants
+from service.errors import ModelUnavailable, NoRoom
+from tests.engine.hosting import FakeLoader, manifest_of
+
+pytestmark = pytest.mark.anyio
+
+ONE, TWO, THREE = (manifest_of(name) for name in ("tiny:fp32", "tiny:int8", "tiny:pruned-int8"))
+NO_LIMIT = Limit(math.inf, "no limit")
+EMPTY: Mapping[str, int] = {}
+MIB = 2**20
+
+
+@dataclass
+class House:
+    variants: Variants
+    loader: FakeLoader
+    journal: Journal
+    forgotten: list[str]
+
+    def happened(self) -> list[tuple[str, str]]:
+        return [(event.kind, event.variant) for event in reversed(self.journal.events)]
+
+    def states(self) -> list[str]:
+        return [self.variants.info(manifest).state for manifest in (ONE, TWO, THREE)]
+
+
+@asynccontextmanager
+async def house(
+    loader: FakeLoader | None = None,
+    *,
+    limit: Limit = NO_LIMIT,
+    needs: Mapping[str, int] = EMPTY,
+    idle_s: float | None = None,
+) -> AsyncIterator[House]:
+    loader = loader or FakeLoader()
+    journal, forgotten = Journal(Unobserved()), list[str]()
+
+    async def forget(hosted: Hosted) -> None:
+        forgotten.append(hosted.manifest.name)
+
+    variants = Variants(
+        loader,
+        journal,
+        limit=limit,
+        footprint=lambda manifest: needs.get(manifest.name, 0),
+        idle_s=idle_s,
+        forget=forget,
+    )
+    yield House(variants, loader, journal, forgotten)
+    await variants.close()
+
+
+async def eventually(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not happened():  # noqa: ASYNC110 - threads load and close
+            await asyncio.sleep(0.005)
+
+
+async def test_a_variant_is_loaded_once_whoever_asks() -> None:
+    async with house(FakeLoader(gate=threading.Event())) as at:
+        leases = [asyncio.create_task(at.variants.lease(ONE)) for _ in range(10)]
+        await eventually(lambda: at.loader.loads == [ONE.name])
+        assert at.states() == ["loading", "available", "available"]
+        assert at.loader.gate is not None
+        at.loader.gate.set()
+        found = {id(lease.hosted) for lease in await asyncio.gather(*leases)}
+        assert len(found) == 1
+        assert at.loader.loads == [ONE.name]
+        assert at.variants.info(ONE).leases == 10
+
+
+async def test_who_stops_waiting_does_not_stop_the_load_for_others() -> None:
+    async with house(FakeLoader(gate=threading.Event())) as at:
+        leaves, stays = (asyncio.create_task(at.variants.lease(ONE)) for _ in range(2))
+        await eventually(lambda: at.loader.loads == [ONE.name])
+        leaves.cancel()
+        assert at.loader.gate is not None
+        at.loader.gate.set()
+        assert (await stays).hosted.manifest.name == ONE.name
+        assert leaves.cancelled()
+
+
+async def test_unloading_waits_for_the_last_lease() -> None:
+    async with house() as at:
+        first, second = await at.variants.lease(ONE), await at.variants.lease(ONE)
+        unloading = asyncio.create_task(at.variants.unload(ONE.name, reason="ordered"))
+        await eventually(lambda: at.states()[0] == "draining")
+        with first:
+            pass
+        await asyncio.sleep(0.02)
+        assert not unloading.done()
+        assert not at.loader.backends[0].closed
+        with second:
+            pass
+        await unloading
+        assert at.states()[0] == "available"
+        assert at.loader.backends[0].closed
+        assert at.forgotten == [ONE.name]
+        assert at.happened() == [("loaded", ONE.name), ("unloaded", ONE.name)]
+
+
+async def test_who_asks_for_what_is_leaving_waits_and_gets_it_anew() -> None:
+    async with house() as at:
+        lease = await at.variants.lease(ONE)
+        unloading = asyncio.create_task(at.variants.unload(ONE.name, reason="ordered"))
+        await eventually(lambda: at.states()[0] == "draining")
+        coming = asyncio.create_task(at.variants.lease(ONE))
+        await asyncio.sleep(0.02)
+        assert not coming.done()
+        with lease:
+            pass
+        await unloading
+        assert (await coming).hosted is not lease.hosted
+        assert at.loader.loads == [ONE.name] * 2
+
+
+async def test_what_is_not_there_is_unloaded_at_once() -> None:
+    async with house() as at:
+        await at.variants.unload(ONE.name, reason="ordered")
+        assert at.happened() == []
+
+
+async def test_a_variant_that_fails_is_reported_and_not_tried_for_a_while() -> None:
+    async with house(FakeLoader(faults={TWO.name: "its file is damaged"})) as at:
+        kept = await at.variants.lease(ONE)
+        for _ in range(2):
+            with pytest.raises(ModelUnavailable, match="damaged"):
+                await at.variants.lease(TWO)
+        assert at.loader.loads == [ONE.name, TWO.name]
+        assert at.states() == ["loaded", "failed", "available"]
+        assert list(at.variants.failing()) == [TWO.name]
+        assert "damaged" in (at.variants.info(TWO).failure or "")
+        assert at.happened() == [("loaded", ONE.name), ("failed", TWO.name)]
+        assert kept.hosted.manifest.name == ONE.name
+
+
+async def test_an_order_tries_again_what_failed() -> None:
+    async with house(FakeLoader(faults={ONE.name: "its file is damaged"})) as at:
+        with pytest.raises(ModelUnavailable):
+            await at.variants.load(ONE)
+        at.loader.faults.clear()
+        await at.variants.load(ONE)
+        assert at.states()[0] == "loaded"
+        assert at.variants.failing() == {}
+
+
+async def test_what_is_too_large_is_refused_by_name() -> None:
+    limit = Limit(read_resident().now_bytes + 50 * MIB, "WREN_MEMORY", chosen=True)
+    async with house(limit=limit, needs={ONE.name: 1024 * MIB}) as at:
+        with pytest.raises(NoRoom, match=f"'{ONE.name}'.*WREN_MEMORY"):
+            await at.variants.lease(ONE)
+        assert at.loader.loads == []
+        assert at.states()[0] == "failed"
+
+
+async def test_the_least_lately_used_makes_room() -> None:
+    limit = Limit(read_resident().now_bytes + 50 * MIB, "WREN_MEMORY", chosen=True)
+    async with house(limit=limit, needs={THREE.name: 120 * MIB}) as at:
+        for manifest in (ONE, TWO):
+            (await at.variants.load(manifest)).memory_bytes = 100 * MIB
+        with await at.variants.lease(ONE):
+            pass
+        await at.variants.load(THREE)
+        assert at.states() == ["loaded", "available", "loaded"]
+
+
+async def test_what_serves_or_is_used_never_makes_room() -> None:
+    limit = Limit(read_resident().now_bytes + 50 * MIB, "WREN_MEMORY", chosen=True)
+    async with house(limit=limit, needs={THREE.name: 120 * MIB}) as at:
+        for manifest in (ONE, TWO):
+            (await at.variants.load(manifest)).memory_bytes = 100 * MIB
+        at.variants.serving = {ONE.name}
+        with await at.variants.lease(TWO), pytest.raises(NoRoom):
+            await at.variants.load(THREE)
+        assert at.states() == ["loaded", "loaded", "failed"]
+
+
+@pytest.mark.parametrize(("keep_alive_s", "state"), [(0.0, "available"), (math.inf, "loaded"), (None, "loaded")])
+async def test_a_request_says_how_long_its_variant_stays(keep_alive_s: float | None, state: str) -> None:
+    async with house() as at:
+        with await at.variants.lease(ONE, keep_alive_s=keep_alive_s):
+            at.variants.tend()
+            assert at.states()[0] == "loaded"
+        if state == "available":
+            await eventually(lambda: at.states()[0] == state)
+        at.variants.tend()
+        assert at.states()[0] == state
+
+
+async def test_what_is_idle_for_too_long_goes() -> None:
+    async with house(idle_s=0.01) as at:
+        await at.variants.load(ONE)
+        await at.variants.load(TWO, keep_alive_s=math.inf)
+        await asyncio.sleep(0.02)
+        at.variants.tend()
+        await eventually(lambda: at.states()[0] == "available")
+        assert at.states()[1] == "loaded"
+
+
+async def test_what_serves_stays_where_no_idle_time_is_set() -> None:
+    async with house() as at:
+        serves, other = await at.variants.load(ONE), await at.variants.load(TWO)
+        at.variants.serving = {ONE.name}
+        serves.used_s = other.used_s = serves.used_s - 1e6
+        at.variants.tend()
+        await eventually(lambda: at.states()[1] == "available")
+        assert at.states()[0] == "loaded"
+
+
+async def test_another_build_takes_the_place_of_the_first() -> None:
+    newer = manifest_of(ONE.name, build=2)
+    async with house() as at:
+        lease = await at.variants.lease(ONE)
+        at.loader.store[ONE.name] = newer
+        assert (await at.variants.lease(newer)).hosted.manifest.digest == newer.digest
+        assert not at.loader.backends[0].closed
+        with lease:
+            pass
+        await eventually(lambda: at.loader.backends[0].closed)
+        assert not at.loader.backends[1].closed
+        assert at.states()[0] == "loaded"
+
+
+async def test_leases_go_on_with_what_was_renewed() -> None:
+    async with house() as at:
+        with await at.variants.lease(ONE) as lost:
+            found = await asyncio.gather(*(at.variants.renew(lost) for _ in range(3)))
+            assert len({id(hosted) for hosted in found}) == 1
+            assert found[0] is not lost
+            assert (await at.variants.lease(ONE)).hosted is found[0]
+        assert at.loader.loads == [ONE.name] * 2
+
+
+async def test_memory_that_is_short_is_relieved_of_what_is_idle() -> None:
+    async with house() as at:
+        for manifest in (ONE, TWO, THREE):
+            await at.variants.load(manifest)
+        at.variants.serving = {ONE.name}
+        with await at.variants.lease(TWO):
+            at.variants.relieve()
+            await eventually(lambda: at.states()[2] == "available")
+            assert at.states()[:2] == ["loaded", "loaded"]
