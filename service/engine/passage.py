@@ -1,6 +1,10 @@
-"""One request's way through the engine: heard, let in, its windows computed, a bounded number at a time."""
+"""One request's way through the engine: heard, let in, its windows computed, a bounded number at a time.
+
+A window that the request's variant is unsure of is computed again by a larger one, where there is one and time for it.
+"""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -11,6 +15,7 @@ from service.audio.duration import headed_duration_s
 from service.audio.types import Window
 from service.engine.admission import budget_s
 from service.engine.backlog import Backlog, Share
+from service.engine.cascade import Tally, again, better
 from service.engine.deadline import in_time
 from service.engine.heap import give_back
 from service.engine.hearing import Hearing
@@ -19,10 +24,12 @@ from service.engine.queue import due
 from service.engine.scheduler import Scheduler
 from service.engine.types import Request, Served
 from service.engine.work import Ticket
-from service.errors import DeadlineExceeded, Overloaded
+from service.errors import DeadlineExceeded, Overloaded, WrenError
 from service.recognition.computation import Computation
 from service.recognition.recognizer import Heed, Recognizer
 from service.recognition.types import Language, Segment, Transcript
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -45,6 +52,19 @@ class Rooms:
     backlog: Backlog
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Cascade:
+    """The larger variant that hears doubtful windows again, and the latency that is wanted of a short recording."""
+
+    larger: Hosted
+    target_s: float
+
+    def takes(self, window: Window, language: str) -> bool:
+        """Whether the larger variant can hear it: windows and languages are those of the other one's family."""
+        family = self.larger.recognizer.family
+        return language in family.languages and window.duration_s <= family.max_window_s
+
+
 @dataclass(slots=True, eq=False)
 class Passage:
     """One request. Ask for its segments, then for the whole; `leave` in any case."""
@@ -54,6 +74,7 @@ class Passage:
     hosted: Hosted
     share: Share
     arrived_s: float
+    cascade: Cascade | None = None
     _ticket: Ticket = field(init=False)
     _duration_s: float = field(init=False)
     """By the size of the upload until it is heard."""
@@ -64,6 +85,7 @@ class Passage:
     _heed: Heed = field(default_factory=lambda: Heed(()))
     _tasks: "deque[asyncio.Task[tuple[Segment, ...]]]" = field(default_factory=deque)
     _segments: list[Segment] = field(default_factory=list)
+    _tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:
         self._duration_s = self.share.left_s
@@ -95,7 +117,10 @@ class Passage:
         text = "".join(segment.text for segment in self._segments).strip()
         segments, languages = tuple(self._segments), self._heed.languages
         transcript = Transcript(text, segments, languages, self._duration_s, self.request.options.task)
-        return Served(transcript, self.hosted.manifest, self._stages())
+        tally, reason = self._tally, self._tally.told(self.cascade.larger.manifest.name) if self.cascade else ""
+        return Served(
+            transcript, self.hosted.manifest, self._stages(), reason, windows=tally.windows, cascaded=tally.again
+        )
 
     def leave(self) -> None:
         """Let nothing of it be computed any more."""
@@ -141,8 +166,8 @@ class Passage:
         if not self._windows:
             return Heed((Language(recognizer.family.languages[0], 0.0),))
         first = self._windows[0]
-        heeding = self._computed(lambda one: one.heed(first, options), cost_s=first.duration_s)
-        return await self._in_time(heeding)
+        with self.rooms.backlog.computing():
+            return await self._in_time(self._computed(self.hosted, first, lambda one: one.heed(first, options)))
 
     def _sent(self) -> bool:
         """See that enough windows are on their way; whether there are any."""
@@ -154,19 +179,45 @@ class Passage:
         return bool(self._tasks)
 
     async def _window(self, window: Window, heed: Heed) -> tuple[Segment, ...]:
-        options, done_s = self.request.options, window.duration_s * self._stretch
-        return await self._computed(
-            lambda one: one.transcribe(window, options, heed), cost_s=window.duration_s, done_s=done_s
-        )
-
-    async def _computed(
-        self, start: Callable[[Recognizer], Computation[T]], *, cost_s: float, done_s: float = 0.0
-    ) -> T:
-        backlog = self.rooms.backlog
+        options, backlog = self.request.options, self.rooms.backlog
+        self._tally.windows += 1
         with backlog.computing():
-            found = await self.rooms.scheduler.compute(self.hosted, start, ticket=self._ticket, cost_s=cost_s)
-            backlog.done(self.share, done_s)
+            found = await self._computed(self.hosted, window, lambda one: one.transcribe(window, options, heed))
+            if self.cascade is not None and self.cascade.takes(window, heed.languages[0].code):
+                found = await self._surer(self.cascade, window, found, heed.languages)
+            backlog.done(self.share, window.duration_s * self._stretch)
             return found
+
+    async def _surer(
+        self, cascade: Cascade, window: Window, found: tuple[Segment, ...], languages: tuple[Language, ...]
+    ) -> tuple[Segment, ...]:
+        """What was found or, if that is doubtful and there is time, what the larger variant hears and is surer of."""
+        larger, options, left_s = cascade.larger, self.request.options, self._spare_s(cascade.target_s)
+        decision = again(found, duration_s=window.duration_s, speed=larger.profile.speed, left_s=left_s)
+        if not decision.yes:
+            return found
+        self._tally.again += 1
+        hearing = self._computed(larger, window, lambda one: one.transcribe(window, options, Heed(languages)))
+        try:
+            second = await in_time(hearing, left_s=left_s, budget_s=left_s, asked=False)
+        except WrenError as error:
+            _log.warning("%s could not hear a window again, so the first text stays: %s", larger.manifest.name, error)
+            return found
+        verdict = better(found, second)
+        _log.debug("a window again by %s, for %s: %s", larger.manifest.name, decision.reason, verdict.reason)
+        self._tally.taken += verdict.yes
+        return second if verdict.yes else found
+
+    async def _computed(self, hosted: Hosted, window: Window, start: Callable[[Recognizer], Computation[T]]) -> T:
+        return await self.rooms.scheduler.compute(hosted, start, ticket=self._ticket, cost_s=window.duration_s)
+
+    def _spare_s(self, target_s: float) -> float:
+        """Until the answer is wanted, less what is left of the recording takes; a long one is wanted when it is due."""
+        until_s = self.arrived_s + self._allowed_s()
+        if self.request.priority == "interactive":
+            wanted_s = max(self.arrived_s + target_s, due(self.arrived_s, self._duration_s))
+            until_s = min(until_s, wanted_s)
+        return until_s - time.monotonic() - self.share.left_s / self.rooms.backlog.speed
 
     async def _in_time(self, work: Awaitable[T]) -> T:
         """The outcome of the work, unless time is up first: what the client gave, else what the engine allows.
@@ -174,10 +225,12 @@ class Passage:
         Raises:
             DeadlineExceeded: it is.
         """
+        asked, left_s = self.request.deadline_s is not None, self.arrived_s + self._allowed_s() - time.monotonic()
+        return await in_time(work, left_s=left_s, budget_s=self._allowed_s(), asked=asked)
+
+    def _allowed_s(self) -> float:
         asked_s = self.request.deadline_s
-        allowed_s = budget_s(self._duration_s) if asked_s is None else asked_s
-        left_s = self.arrived_s + allowed_s - time.monotonic()
-        return await in_time(work, left_s=left_s, budget_s=allowed_s, asked=asked_s is not None)
+        return budget_s(self._duration_s) if asked_s is None else asked_s
 
     def _stages(self) -> dict[str, float]:
         """Milliseconds a stage; what was none of them was waiting."""

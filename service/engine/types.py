@@ -66,6 +66,9 @@ class Served:
     others: theirs is how long the windows of this request were in them, summed over its windows."""
     reason: str = ""
     """Why this variant."""
+    windows: int = 0
+    cascaded: int = 0
+    """Of the windows, those that a larger variant heard again since this one was unsure of them."""
 
 
 State = Literal["available", "loading", "loaded", "draining", "failed"]
