@@ -19,6 +19,7 @@ class Ticket:
     """A request: with whom it shares its turns, whether anybody still waits for it, and where its time went.
 
     Attributes:
+        entered_s: monotonic clock, when the first of its windows came to an executor; None before.
         busy_s: seconds in which one or more of its windows were in an executor.
         encode_s: of its windows in encoder batches, added up; `decode_s`: in decode batches.
     """
@@ -27,6 +28,7 @@ class Ticket:
     priority: Priority
     due_s: float
     gone: bool = False
+    entered_s: float | None = None
     busy_s: float = 0.0
     encode_s: float = 0.0
     decode_s: float = 0.0
@@ -37,6 +39,8 @@ class Ticket:
         """One of its windows is in an executor now; the desk's lock must be held."""
         if not self._inside:
             self._since_s = time.monotonic()
+        if self.entered_s is None:
+            self.entered_s = self._since_s
         self._inside += 1
 
     def exit(self) -> None:
