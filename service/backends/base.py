@@ -111,6 +111,13 @@ def _padded(rows: Sequence[npt.NDArray[_Number]], padding: Sequence[float]) -> n
     return batch
 
 
+class BackendClosed(RuntimeError):
+    """Something was to be computed after `Backend.close`."""
+
+    def __init__(self) -> None:
+        super().__init__("the variant has left memory: its backend was closed")
+
+
 class Memory(Protocol):
     """What the encoder made of a window; only a backend of the same variant can read it."""
 
@@ -174,4 +181,9 @@ class Backend(Protocol):
 
     def warmup(self) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Free the weights once what is being computed is done and open rows are gone; a second time does nothing.
+
+        Whoever wants something encoded, or rows opened, gets `BackendClosed` from then on.
+        """
+        ...

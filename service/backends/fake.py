@@ -11,15 +11,15 @@ from typing import Literal
 
 import numpy as np
 
-from service.backends.base import EncoderBatch, Floats, Integers, Memory, Step
+from service.backends.base import BackendClosed, EncoderBatch, Floats, Integers, Memory, Step
 
 LOOK = 10
 """Memory positions between one token and the next, as the attention tells it."""
 
 
-Fault = Literal["encode", "step", "number", "crash"]
-"""What goes wrong with a batch that a line is in: encoding it fails, a step fails, or the thread dies; "number": the
-line's logits are not numbers."""
+Fault = Literal["encode", "step", "number", "crash", "memory"]
+"""What goes wrong with a batch that a line is in: encoding it fails, a step fails, the thread dies, or a step finds no
+memory; "number": the line's logits are not numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,7 @@ class FakeBackend:
         return 1
 
     def encode(self, batch: EncoderBatch) -> list[FakeMemory]:
+        self._check_open()
         self.batches.append(batch)
         if self.gate is not None:
             self.gate.wait()
@@ -95,6 +96,7 @@ class FakeBackend:
         return [FakeMemory(line, row.log_weights.shape[1]) for line, row in zip(lines, rows, strict=True)]
 
     def open(self, *, capacity: int, length: int) -> "FakeRows":
+        self._check_open()
         return FakeRows(self, capacity=capacity, length=length)
 
     def warmup(self) -> None:
@@ -103,12 +105,18 @@ class FakeBackend:
     def close(self) -> None:
         self.closed = True
 
+    def _check_open(self) -> None:
+        if self.closed:
+            raise BackendClosed
+
 
 def _fail(lines: Sequence[Line], fault: Fault) -> None:
     if any(line.fault == fault for line in lines):
         raise RuntimeError(f"a line that fails to {fault}")
     if any(line.fault == "crash" for line in lines):
         raise SystemExit("a line that ends the thread")
+    if any(line.fault == "memory" for line in lines) and fault == "step":
+        raise MemoryError("a line that needs more than there is")
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from service.backends.base import MASKED, EncoderBatch, Floats, Integers, Memory, Step
+from service.backends.base import MASKED, BackendClosed, EncoderBatch, Floats, Integers, Memory, Step
 
 _Array = npt.NDArray[np.generic]
 
@@ -114,9 +114,10 @@ class OnnxBackend:
             encoder_threads: that an encoding may use, as many as a step if left out.
             encoder: the folder's, loaded by another runtime.
         """
-        self._encoder = encoder or OnnxEncoder(folder / "encoder.onnx", threads=encoder_threads or threads)
-        self._decoder = _session(folder / "decoder.onnx", threads)
-        self._sizes = _sizes(self._decoder)
+        encoder = encoder or OnnxEncoder(folder / "encoder.onnx", threads=encoder_threads or threads)
+        decoder = _session(folder / "decoder.onnx", threads)
+        self._halves: tuple[Encoder, ort.InferenceSession] | None = (encoder, decoder)
+        self._sizes = _sizes(decoder)
         self._bytes = sum((folder / name).stat().st_size for name in ("encoder.onnx", "decoder.onnx"))
 
     @property
@@ -135,10 +136,12 @@ class OnnxBackend:
         return 4 * 2 * (own + sum(sizes.cross_heads) * sizes.cross_size * _unrolled(length))
 
     def encode(self, batch: EncoderBatch) -> list[OnnxMemory]:
-        return [self._encoder.encode(batch.row(index), self._sizes) for index in range(batch.rows)]
+        encoder, _ = self._loaded()
+        return [encoder.encode(batch.row(index), self._sizes) for index in range(batch.rows)]
 
     def open(self, *, capacity: int, length: int) -> "OnnxRows":
-        return OnnxRows(self._decoder, self._sizes, capacity=capacity, length=length)
+        _, decoder = self._loaded()
+        return OnnxRows(decoder, self._sizes, capacity=capacity, length=length)
 
     def warmup(self) -> None:
         """Run the decoder once; the encoder's input is the family's business, which warms it up with a window."""
@@ -150,7 +153,13 @@ class OnnxBackend:
         rows.step(np.zeros((1, 1), np.int64))
 
     def close(self) -> None:
-        del self._encoder, self._decoder
+        # Nothing else refers to them but what is being computed, and rows: the last one to let go frees them.
+        self._halves = None
+
+    def _loaded(self) -> tuple[Encoder, ort.InferenceSession]:
+        if self._halves is None:
+            raise BackendClosed
+        return self._halves
 
 
 class OnnxRows:

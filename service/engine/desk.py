@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from weakref import WeakSet
 
+from service.engine.exhaustion import ran_out
 from service.engine.forming import form
 from service.engine.heap import give_back
 from service.engine.profile import Hosted
@@ -21,6 +22,8 @@ _log = logging.getLogger(__name__)
 LOOK_AHEAD = 32
 """Windows that an encoder batch is chosen from."""
 
+OUT_OF_MEMORY = "there was not enough memory for it; try again later or send it in parts"
+
 Pool = Callable[[Callable[[], None]], "Future[None]"]
 """Runs short work in another thread."""
 
@@ -29,11 +32,17 @@ _Errand = tuple[Work, Callable[[], None]]
 
 
 class Desk:
-    """Safe to use from every thread. A window of a variant that is not trusted any more goes to `on_distrusted`."""
+    """Safe to use from every thread. A window of a variant that is not trusted any more goes to `on_distrusted`.
+
+    Attributes:
+        changed: the lock, and what executors sleep on.
+        exhausted: how often a computation ran out of memory, those included that went well when they were tried again.
+    """
 
     def __init__(self, pool: Pool, observer: Observer, *, on_distrusted: Callable[[Work], None]) -> None:
         self.changed = threading.Condition()
         self.closing = False
+        self.exhausted = 0
         self.observer = observer
         self._pool, self._on_distrusted = pool, on_distrusted
         self._distrusted: WeakSet[Hosted] = WeakSet()
@@ -65,11 +74,19 @@ class Desk:
 
     def lose(self, work: Work, error: Exception) -> None:
         """Fail a window; its batch-mates and the other windows of its client go on."""
+        self.note(error)
         if not isinstance(error, WrenError):
             _log.error("a window failed", exc_info=error)
-            error = RecognitionFailed(f"{type(error).__name__} in the runtime")
+            reason = OUT_OF_MEMORY if ran_out(error) else f"{type(error).__name__} in the runtime"
+            error = RecognitionFailed(reason)
         self.observer.failed()
         work.fail(error)
+
+    def note(self, error: Exception) -> None:
+        """Take note of an error, also of one that was got over: what runs out of memory is counted."""
+        if ran_out(error):
+            with self.changed:
+                self.exhausted += 1
 
     def capacity(self) -> int:
         """Rows that an executor should decode together, by the variant whose turn it is. The lock must be held.

@@ -4,11 +4,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from service.backends.base import EncoderBatch, Memory
 from service.engine.desk import Desk
 from service.engine.forming import State, decide
 from service.engine.lanes import Lanes, Stepped
+from service.engine.profile import Hosted
 from service.engine.work import Work
 from service.recognition.computation import Encode
 
@@ -27,8 +29,9 @@ class Executor:
 
     def __init__(self, desk: Desk, *, name: str, on_crash: "Callable[[Executor], None]") -> None:
         self._desk, self._on_crash = desk, on_crash
-        self._lanes = Lanes()
+        self._lanes = Lanes(desk.note)
         self._held: set[Work] = set()
+        self._leaving: list[tuple[Hosted, Future[None]]] = []
         self._encodes = 0
         self._rested = True
         self._busy_since: float | None = None
@@ -54,6 +57,15 @@ class Executor:
             work.ticket.exit()
         return list(self._held)
 
+    def forget(self, hosted: Hosted) -> "Future[None]":
+        """Drop every reference to a variant that no request uses any more; done when that has happened."""
+        gone: Future[None] = Future()
+        gone.set_running_or_notify_cancel()  # nobody can cancel it any more: it is set from the executor's thread
+        with self._desk.changed:
+            self._leaving.append((hosted, gone))
+            self._desk.changed.notify_all()
+        return gone
+
     def join(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
 
@@ -66,6 +78,14 @@ class Executor:
         except BaseException:
             _log.exception("%s crashed", self._thread.name)
             self._on_crash(self)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        with self._desk.changed:
+            for _, gone in self._leaving:
+                gone.set_result(None)
+            self._leaving.clear()
 
     def _turn(self) -> bool:
         """One encoder batch or one decoder step; False at the end."""
@@ -88,6 +108,7 @@ class Executor:
         with self._desk.changed:
             while not self._desk.closing:
                 self._check()
+                self._let_go()
                 capacity = 1 if any(work.losses for work in self._held) else self._desk.capacity()
                 state = State(len(self._lanes), capacity, len(self._desk), self._encodes)
                 action = decide(state).action
@@ -113,6 +134,7 @@ class Executor:
         except Exception as error:  # whatever a runtime raises: there is no common class
             self._progress()
             if len(works) > 1:
+                self._desk.note(error)
                 for work in works:
                     self._encode([work])
             else:
@@ -161,6 +183,19 @@ class Executor:
         self._rested = True
         self._lanes.clear()
         self._desk.tidy()
+
+    def _let_go(self) -> None:
+        """Forget variants that leave memory; rows of requests that have gone may have to go first."""
+        if not self._leaving:
+            return
+        self._forget_gone()
+        staying = []
+        for hosted, gone in self._leaving:
+            if self._lanes.forget(hosted):
+                gone.set_result(None)
+            else:
+                staying.append((hosted, gone))
+        self._leaving = staying
 
     def _forget_gone(self) -> None:
         for work in self._lanes.drop(lambda work: work.ticket.gone):

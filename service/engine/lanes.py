@@ -38,9 +38,10 @@ class _Lane:
 
 
 class Lanes:
-    """Called from the executor's thread."""
+    """Called from the executor's thread. `on_retry` is told of steps that failed and are tried again row by row."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_retry: Callable[[Exception], None]) -> None:
+        self._on_retry = on_retry
         self._lanes: dict[tuple[Hosted, int], _Lane] = {}
 
     def __len__(self) -> int:
@@ -80,6 +81,12 @@ class Lanes:
         """Free the memory of batches without rows."""
         self._lanes = {key: lane for key, lane in self._lanes.items() if len(lane.batch)}
 
+    def forget(self, hosted: Hosted) -> bool:
+        """Free the batches of a variant that have no rows; whether that were all of them."""
+        kept = {key: lane for key, lane in self._lanes.items() if key[0] is not hosted or len(lane.batch)}
+        self._lanes = kept
+        return all(owner is not hosted for owner, _ in kept)
+
     def _lane(self, hosted: Hosted, needed: int) -> _Lane:
         filled = [length for (owner, length), lane in self._lanes.items() if owner is hosted and len(lane.batch)]
         length = lane_length(needed, filled, BUCKETS, position_ms=POSITION_MS, step_ms=STEP_MS)
@@ -87,7 +94,9 @@ class Lanes:
         if key not in self._lanes:
             self.clear()
             recognizer, rows = hosted.recognizer, hosted.profile.rows
-            batch = DecodeBatch(recognizer.backend, recognizer.family, capacity=rows, length=length)
+            batch = DecodeBatch(
+                recognizer.backend, recognizer.family, capacity=rows, length=length, on_retry=self._on_retry
+            )
             self._lanes = self._lanes | {key: _Lane(batch)}  # not changed in place: other threads count the rows
         return self._lanes[key]
 

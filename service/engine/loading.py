@@ -2,9 +2,11 @@
 
 import logging
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from model_store.errors import StoreError
 from model_store.manifest import Manifest
@@ -19,9 +21,11 @@ from service.engine.lanes import BUCKETS
 from service.engine.plan import Planned
 from service.engine.profile import Hosted, Profile
 from service.engine.profiles import Profiles
+from service.engine.smoke import smoke_test
 from service.engine.timing import measure, throughput
 from service.errors import ModelUnavailable
 from service.recognition import families
+from service.recognition.families.base import Family
 from service.recognition.recognizer import Recognizer
 
 _log = logging.getLogger(__name__)
@@ -61,6 +65,7 @@ class Loader:
         self._candidates = _candidates(threads, executors)
         self._profiles = Profiles(registry.root, device)
         self._conditions = Conditions.of(device, threads=threads, executors=executors)
+        self._families: WeakValueDictionary[tuple[str, ...], Family] = WeakValueDictionary()
         self.layout = self._candidates[0]
 
     def settle(self, manifest: Manifest, planned: Planned | None = None) -> Hosted:
@@ -100,7 +105,9 @@ class Loader:
         Raises:
             ModelUnavailable: as above.
         """
-        return self._hosted(self.present(lost.manifest), lost.profile)
+        present = self.present(lost.manifest)
+        recognizer, load_ms = self._recognizer(present, self.layout, tested=present.digest == lost.manifest.digest)
+        return Hosted(present, recognizer, lost.profile, load_ms)
 
     def present(self, manifest: Manifest) -> Manifest:
         """The build that lies in the store now: what was chosen a moment ago may have been replaced or rolled back.
@@ -153,23 +160,40 @@ class Loader:
         recognizer, load_ms = self._recognizer(manifest, self.layout)
         return Hosted(manifest, recognizer, profile, load_ms)
 
-    def _recognizer(self, manifest: Manifest, layout: Layout) -> tuple[Recognizer, float]:
-        """With the milliseconds that it took."""
-        folder = self._registry.path(manifest)
+    def _recognizer(self, manifest: Manifest, layout: Layout, *, tested: bool = False) -> tuple[Recognizer, float]:
+        """With the milliseconds that it took; what was loaded of a variant that fails is freed at once."""
         started = time.perf_counter()
         try:
-            self._registry.checked(manifest)
-            recognizer = Recognizer(self._backend(manifest, layout), families.load(folder))
-            recognizer.warmup()
-        except ModelUnavailable:
-            raise
+            recognizer = self._ready(manifest, layout, tested=tested)
         except Exception as error:
+            # Its frames hold what was loaded for as long as somebody has the error.
+            traceback.clear_frames(error.__traceback__)
+            give_back()
+            if isinstance(error, ModelUnavailable):
+                raise
             # onnxruntime's errors have no common class below Exception; whatever it is, the server goes on.
-            reason = (str(error) or repr(error)).splitlines()[0].replace(f"{folder}/", "")
+            reason = (str(error) or repr(error)).splitlines()[0].replace(f"{self._registry.path(manifest)}/", "")
             raise ModelUnavailable(manifest.name, reason) from error
         load_ms = 1e3 * (time.perf_counter() - started)
         _log.info("loaded %s in %.0f ms", manifest.name, load_ms)
         return recognizer, load_ms
+
+    def _ready(self, manifest: Manifest, layout: Layout, *, tested: bool) -> Recognizer:
+        """Loaded, warmed up and, unless these very files were tested in this process, smoke-tested."""
+        folder = self._registry.checked(manifest)
+        recognizer = Recognizer(self._backend(manifest, layout), self._family(manifest, folder))
+        recognizer.warmup()
+        if not tested:
+            smoke_test(manifest.name, recognizer)
+        return recognizer
+
+    def _family(self, manifest: Manifest, folder: Path) -> Family:
+        """Shared with the model's other variants: to read a tokenizer takes 60 ms in which no other thread runs."""
+        key = tuple(manifest.digests[name] for name in families.FILES)
+        family = self._families.get(key)
+        if family is None:
+            family = self._families[key] = families.load(folder)
+        return family
 
     def _backend(self, manifest: Manifest, layout: Layout) -> Backend:
         # A lone request uses cores that other executors leave idle.

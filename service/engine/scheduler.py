@@ -28,6 +28,9 @@ LOOK_S = 1.0
 END_S = 5.0
 """How long executors may take to end."""
 
+FORGET_S = 5.0
+"""How long executors may take to let go of a variant: what they compute at once takes a tenth of it at most."""
+
 Renew = Callable[[Hosted], Awaitable[Hosted]]
 """Loads a variant anew, for what a lost executor left of it cannot be trusted."""
 
@@ -69,6 +72,11 @@ class Scheduler:
         return sum(executor.rows for executor in self._executors)
 
     @property
+    def exhausted(self) -> int:
+        """How often a computation ran out of memory so far."""
+        return self._desk.exhausted
+
+    @property
     def executors(self) -> int:
         return len(self._executors)
 
@@ -100,6 +108,16 @@ class Scheduler:
         finally:
             self._futures.discard(future)
         return found[-1]
+
+    async def forget(self, hosted: Hosted) -> None:
+        """Have executors drop all that they hold of a variant which no request uses any more.
+
+        One that is stuck is not waited for: what it holds goes when it comes back.
+        """
+        if self._desk.closing or not self._executors:
+            return
+        letting_go = [asyncio.wrap_future(executor.forget(hosted)) for executor in self._executors]
+        await asyncio.wait(letting_go, timeout=FORGET_S)
 
     def drop(self, ticket: Ticket) -> None:
         """Forget a request: what waits vanishes at once, its rows at the next step."""

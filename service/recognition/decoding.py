@@ -3,7 +3,7 @@
 Greedy at temperature 0, else sampled, with suppression as the original has it (openai/whisper, `decoding.py`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -98,12 +98,20 @@ def decode(backend: Backend, family: Family, jobs: Sequence[Job]) -> list[Hypoth
 class DecodeBatch:
     """Rows that share decoder steps. Called from one thread.
 
-    A step that fails is tried again row by row, so that only the row that cannot be computed is lost.
+    A step that fails is told to `on_retry` and tried again row by row, so that only the row to blame is lost.
     """
 
-    def __init__(self, backend: Backend, family: Family, *, capacity: int, length: int) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        family: Family,
+        *,
+        capacity: int,
+        length: int,
+        on_retry: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
         self._rows: Rows = backend.open(capacity=capacity, length=length)
-        self._family = family
+        self._family, self._on_retry = family, on_retry
         self._running: list[_Row] = []
         self._scratch = np.empty(len(family.mask), np.float32)
         self.capacity, self.length = capacity, length
@@ -165,6 +173,7 @@ class DecodeBatch:
             if len(rows) == 1:
                 rows[0].error = error
                 return
+            self._on_retry(error)
             for index in range(len(rows)):
                 yield from self._computed(first + index, tokens[index : index + 1], wanted=wanted)
             return

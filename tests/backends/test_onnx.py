@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from service.audio.types import Samples
-from service.backends.base import Floats
+from service.backends.base import BackendClosed, Floats
 from service.backends.fake import FakeMemory, Line
 from service.backends.onnx import OnnxBackend, OnnxMemory, OnnxRows
 from service.recognition.decoding import Job, decode
@@ -314,3 +314,17 @@ def test_a_damaged_graph_cannot_be_loaded(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(content[: len(content) // 2])
     with pytest.raises(Exception, match=name):
         OnnxBackend(tmp_path, threads=1)
+
+
+def test_what_was_closed_says_so_and_what_was_open_is_computed_to_its_end() -> None:
+    backend = OnnxBackend(folder(TINY, "int8"), threads=1)
+    (memory,) = backend.encode(batch_of(whisper(), clips()[0]))
+    rows = backend.open(capacity=1, length=memory.length)
+    rows.join(memory)
+    backend.close()
+    backend.close()
+    assert np.isfinite(rows.step(np.array([START])).logits).all()
+    with pytest.raises(BackendClosed, match="its backend was closed"):
+        backend.encode(batch_of(whisper(), clips()[0]))
+    with pytest.raises(BackendClosed):
+        backend.open(capacity=1, length=8)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import onnx
+
 from model_store.inspection import read
 from model_store.manifest import FILE_NAME, Manifest
 from model_store.registry import describe
@@ -27,6 +29,22 @@ def cut(path: Path) -> None:
 def ruin(folder: Path) -> None:
     """Make a build of a variant that no runtime can load, with a manifest that is true of it."""
     cut(folder / "decoder.onnx")
+    _describe(folder)
+
+
+def deafen(folder: Path) -> None:
+    """Make a build of an INT8 variant that loads and computes nonsense, with a manifest that is true of it."""
+    path = folder / "encoder.onnx"
+    model = onnx.load(path)
+    path.unlink()
+    for tensor in model.graph.initializer:
+        if tensor.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8):
+            tensor.raw_data = tensor.raw_data[::-1]
+    onnx.save(model, path)
+    _describe(folder)
+
+
+def _describe(folder: Path) -> None:
     manifest = read(folder, folder.parent.name, folder.name)
     assert isinstance(manifest, Manifest)
     (folder / FILE_NAME).unlink()

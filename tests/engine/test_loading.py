@@ -1,7 +1,9 @@
+import gc
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from onnxruntime import InferenceSession
 
 from model_store.registry import Registry
 from service.engine.device import read_device
@@ -14,7 +16,8 @@ from service.engine.profiles import FOLDER, Profiles
 from service.errors import ModelUnavailable
 from tests.engine.plans import COSTS, candidate
 from tests.engine.recordings import TINY
-from tests.engine.stores import cut, linked_store
+from tests.engine.stores import cut, deafen, linked_store
+from tests.store import STORE
 
 MIB = 2**20
 
@@ -105,3 +108,33 @@ def test_a_row_takes_the_memory_that_is_counted(tmp_path: Path) -> None:
     backend = loader(store, threads=1).load(Registry(store).get(TINY, "int8")).recognizer.backend
     keys_and_values, float32 = 2 * 4 * 384, 4
     assert backend.row_bytes(BUCKETS[0]) == pytest.approx(keys_and_values * float32 * (BUCKETS[0] + 448), rel=0.25)
+
+
+def sessions() -> int:
+    return sum(isinstance(one, InferenceSession) for one in gc.get_objects())
+
+
+def test_a_variant_that_hears_nonsense_is_refused_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = linked_store(tmp_path, f"{TINY}/int8")
+    deafen(store / TINY / "int8")
+    gc.collect()
+    before = sessions()
+    with pytest.raises(ModelUnavailable, match=r"in its smoke test it heard .* for 'The quick brown fox") as refused:
+        loader(store, threads=1, executors=1).load(Registry(store).get(TINY, "int8"))
+    assert sessions() == before, refused.value  # though the error is still there, with its traceback
+
+
+def test_variants_of_a_model_share_its_tokenizer() -> None:
+    one, registry = loader(STORE, threads=1, executors=1), Registry(STORE)
+    first, second = (one.load(registry.get(TINY, variant)).recognizer.family for variant in ("int8", "fp32"))
+    assert first is second
+
+
+def test_what_is_loaded_anew_is_tested_only_if_it_is_another_build(tmp_path: Path) -> None:
+    store = linked_store(tmp_path, f"{TINY}/int8")
+    one = loader(store, threads=1, executors=1)
+    hosted = one.load(Registry(store).get(TINY, "int8"))
+    assert one.renew(hosted).manifest == hosted.manifest
+    deafen(store / TINY / "int8")
+    with pytest.raises(ModelUnavailable, match="smoke test"):
+        one.renew(hosted)

@@ -374,8 +374,8 @@ async def test_what_cannot_be_loaded_anew_fails_clearly() -> None:
 
 async def test_whatever_loading_anew_raises_is_told() -> None:
     gate = threading.Event()
-    async with stage([line(0)], gate=gate, stuck_s=0.2, renewal=MemoryError("no more")) as at:
-        with pytest.raises(RecognitionFailed, match="MemoryError"):
+    async with stage([line(0)], gate=gate, stuck_s=0.2, renewal=OSError("no more")) as at:
+        with pytest.raises(RecognitionFailed, match="OSError"):
             await asyncio.wait_for(at.text(0), 10)
 
 

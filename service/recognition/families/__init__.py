@@ -8,6 +8,9 @@ from service.recognition.families.base import Family
 from service.recognition.families.moonshine import Moonshine
 from service.recognition.families.whisper import Whisper
 
+FILES = (FILE_NAME, "tokenizer.json")
+"""What a family is read from: the model's, so all of its variants have the same."""
+
 
 def load(folder: Path) -> Family:
     """The family of the variant in `folder`, from its config.json and tokenizer.json."""
