@@ -8,10 +8,12 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
 
 from service.api import auth, errors
+from service.api.admin import AdminRoutes
 from service.api.health import HealthRoutes
 from service.api.models import ModelRoutes
 from service.api.openai import AudioRoutes
 from service.api.plan import PlanRoutes
+from service.api.precision import PrecisionRoutes
 from service.api.tracing import Tracing
 from service.engine.types import Engine
 from service.metrics import Metrics
@@ -38,7 +40,7 @@ def create_app(settings: Settings, engine: Engine, metrics: Metrics | None = Non
         metrics: given if the engine counts there too.
     """
     metrics = metrics or Metrics()
-    metrics.watch(engine.load)
+    metrics.watch(engine)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -51,10 +53,14 @@ def create_app(settings: Settings, engine: Engine, metrics: Metrics | None = Non
     async def require_key(connection: HTTPConnection) -> None:
         auth.check(connection, settings.keys)
 
+    async def require_operator(connection: HTTPConnection) -> None:
+        auth.check_operator(connection, settings.keys)
+
     app = FastAPI(title="Wren", summary="Self-hosted speech recognition", lifespan=lifespan)
-    models, plan = ModelRoutes(engine, default=settings.model), PlanRoutes(engine, default=settings.model)
-    for guarded in (AudioRoutes(settings, engine), models, plan):
+    audio, plan = AudioRoutes(settings, engine), PlanRoutes(engine, default=settings.model)
+    for guarded in (audio, ModelRoutes(engine), plan, PrecisionRoutes(engine)):
         app.include_router(guarded.router, dependencies=[Depends(require_key)])
+    app.include_router(AdminRoutes(engine).router, dependencies=[Depends(require_operator)])
     app.include_router(HealthRoutes(engine, metrics, stuck_s=settings.stuck_s).router)
     errors.install(app)
     app.add_middleware(Tracing, metrics=metrics)

@@ -5,7 +5,7 @@ What is true at a moment is asked for when it is scraped. Labels have few values
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, get_args
 
 from prometheus_client import (
@@ -19,16 +19,19 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from service.engine.types import Load
+from service.engine.precision import Cause
+from service.engine.types import Engine, Event, Load, ModelInfo, PrecisionReport
 
 STAGE_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0)
 REQUEST_BUCKETS_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0)
 STEP_BUCKETS_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0)
 ROW_BUCKETS = (1, 2, 4, 8, 16, 32)
+SWITCH_BUCKETS_S = (0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 REALTIME_BUCKETS = (0.1, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 Reject = Literal["queue", "deadline"]
 Restart = Literal["stuck", "crashed"]
+Outcome = Literal["loaded", "failed"]
 
 
 class Metrics:
@@ -51,9 +54,21 @@ class Metrics:
         self._restarts = Counter(
             "wren_executor_restarts", "Executors given up and replaced, by reason.", ("reason",), registry=registry
         )
-        for counter, reasons in ((self._rejected, get_args(Reject)), (self._restarts, get_args(Restart))):
-            for reason in reasons:
-                counter.labels(reason)  # 0 until it happens: a rate needs the value before the first
+        self._loads = Counter(
+            "wren_variant_loads", "Variants loaded or not to be loaded, by outcome.", ("outcome",), registry=registry
+        )
+        self._unloads = Counter("wren_variant_unloads", "Variants taken out of memory.", registry=registry)
+        self._switches = Counter(
+            "wren_switches", "Times that another variant took over, by cause.", ("cause",), registry=registry
+        )
+        for counter, kinds in (
+            (self._rejected, Reject),
+            (self._restarts, Restart),
+            (self._loads, Outcome),
+            (self._switches, Cause),
+        ):
+            for kind in get_args(kinds):
+                counter.labels(kind)  # 0 until it happens: a rate needs the value before the first
         self._make_histograms(registry)
         self._gauges = _Gauges()
         registry.register(self._gauges)
@@ -76,10 +91,16 @@ class Metrics:
         self._encode_rows = histogram("wren_encode_rows", "Windows in an encoder batch.", ROW_BUCKETS)
         self._step = histogram("wren_step_seconds", "Seconds a decoder step took.", STEP_BUCKETS_S)
         self._step_rows = histogram("wren_step_rows", "Rows in a decoder step.", ROW_BUCKETS)
+        self._load = histogram(
+            "wren_variant_load_seconds", "Seconds to load a variant, its warm-up and test included.", SWITCH_BUCKETS_S
+        )
+        self._switch = histogram(
+            "wren_switch_seconds", "Seconds from the decision to another variant until it serves.", SWITCH_BUCKETS_S
+        )
 
-    def watch(self, load: Callable[[], Load]) -> None:
-        """Ask this for the engine's load whenever the metrics are scraped."""
-        self._gauges.load = load
+    def watch(self, engine: Engine) -> None:
+        """Ask this one how it is whenever the metrics are scraped."""
+        self._gauges.engine = engine
 
     def count_request(self, *, route: str, status: int, total_s: float) -> None:
         self._requests.labels(route, str(status)).inc()
@@ -116,6 +137,19 @@ class Metrics:
     def restarted(self, reason: Restart) -> None:
         self._restarts.labels(reason).inc()
 
+    def happened(self, event: Event) -> None:
+        match event.kind:
+            case "loaded":
+                self._loads.labels("loaded").inc()
+                self._load.observe(event.took_s)
+            case "failed":
+                self._loads.labels("failed").inc()
+            case "unloaded":
+                self._unloads.inc()
+            case "switched":
+                self._switches.labels(event.cause).inc()
+                self._switch.observe(event.took_s)
+
     def render(self) -> bytes:
         """The Prometheus text format."""
         return generate_latest(self._registry)
@@ -125,25 +159,61 @@ class _Gauges(Collector):
     """What is true now, from one look at the engine."""
 
     def __init__(self) -> None:
-        self.load: Callable[[], Load] = Load
+        self.engine: Engine | None = None
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        load = self.load()
-        for name, what, value in (
-            ("queue_audio_seconds", "Seconds of audio accepted and not recognised yet.", load.waiting_s),
-            (
-                "queue_limit_audio_seconds",
-                "Seconds of audio in work beyond which a short clip is refused, at the measured speed.",
-                load.limit_s,
-            ),
-            ("queue_windows", "Windows that wait for the encoder.", load.windows),
-            ("rows", "Rows that are being decoded.", load.rows),
-            ("realtime_factor", "Seconds of audio recognised a second, as lately measured under load.", load.speed),
-            ("executors", "Threads that compute.", load.executors),
-            ("stalled_seconds", "Seconds since the last batch was done while there is work.", load.stalled_s),
-            ("tasks", "Tasks of the event loop.", _task_count()),
-        ):
-            yield GaugeMetricFamily(f"wren_{name}", what, value)
+        engine = self.engine
+        yield from _of_load(engine.load() if engine else Load())
+        yield from _of_precision(engine.precision() if engine else None)
+        yield from _of_variants(engine.models() if engine else ())
+
+
+def _of_load(load: Load) -> Iterator[GaugeMetricFamily]:
+    for name, what, value in (
+        ("queue_audio_seconds", "Seconds of audio accepted and not recognised yet.", load.waiting_s),
+        (
+            "queue_limit_audio_seconds",
+            "Seconds of audio in work beyond which a short clip is refused, at the measured speed.",
+            load.limit_s,
+        ),
+        ("queue_windows", "Windows that wait for the encoder.", load.windows),
+        ("rows", "Rows that are being decoded.", load.rows),
+        ("realtime_factor", "Seconds of audio recognised a second, as lately measured under load.", load.speed),
+        ("executors", "Threads that compute.", load.executors),
+        ("stalled_seconds", "Seconds since the last batch was done while there is work.", load.stalled_s),
+        ("tasks", "Tasks of the event loop.", _task_count()),
+    ):
+        yield GaugeMetricFamily(f"wren_{name}", what, value)
+
+
+def _of_precision(report: PrecisionReport | None) -> Iterator[GaugeMetricFamily]:
+    """A model that an order has off its ladder has no rung, and without a limit there is none."""
+    delay_s = report.signals.delay_s if report else 0.0
+    yield GaugeMetricFamily("wren_queue_delay_seconds", "Seconds that recordings lately waited at most.", delay_s)
+    resident = GaugeMetricFamily("wren_resident_bytes", "Bytes of this process in memory, as the policy sees them.")
+    limit = GaugeMetricFamily("wren_memory_limit_bytes", "Bytes that this process may have in memory.")
+    rung = GaugeMetricFamily("wren_rung", "Rung that serves a model; 0 is the best.", labels=("model",))
+    interims = GaugeMetricFamily("wren_interims", "1 while interim results are computed.", labels=("model",))
+    if report:
+        resident.add_metric((), report.resident_bytes)
+        if report.memory_bytes is not None:
+            limit.add_metric((), report.memory_bytes)
+        for one in report.models:
+            names = [each.name for each in one.ladder.rungs]
+            if one.serving in names:
+                rung.add_metric((one.model,), names.index(one.serving))
+            interims.add_metric((one.model,), one.interims)
+    yield from (resident, limit, rung, interims)
+
+
+def _of_variants(infos: Iterable[ModelInfo]) -> Iterator[GaugeMetricFamily]:
+    leases = GaugeMetricFamily("wren_variant_leases", "Requests that use a variant.", labels=("variant",))
+    size = GaugeMetricFamily("wren_variant_bytes", "Bytes that the process grew by for it.", labels=("variant",))
+    for info in infos:
+        if info.memory_bytes is not None:
+            leases.add_metric((info.manifest.name,), info.leases)
+            size.add_metric((info.manifest.name,), info.memory_bytes)
+    yield from (leases, size)
 
 
 def _task_count() -> int:

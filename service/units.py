@@ -21,6 +21,8 @@ LEAST_BYTES = 2**20
 
 _NO_SIZE = "no size: write it like 300MB, 512MiB or 2g"
 DURATIONS_MS = {"": 1.0, "ms": 1.0, "s": 1e3, "min": 6e4}
+STAYS_S = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+FOR_EVER = "-1"
 
 
 def parse_size(text: str) -> int:
@@ -44,11 +46,22 @@ def parse_duration_ms(text: str) -> float:
     return _parsed(text, DURATIONS_MS, "no duration: write it like 300ms or 0.2s")
 
 
-def _parsed(text: str, units: Mapping[str, float], complaint: str) -> float:
+def parse_stay_s(text: str) -> float:
+    """Seconds that something stays: of "30", "5m", "1.5h" or "0"; infinite of "-1".
+
+    Raises:
+        ValueError: it is none.
+    """
+    if text.strip() == FOR_EVER:
+        return math.inf
+    return _parsed(text, STAYS_S, "no time to stay: write it like 30 (seconds), 5m, 0, or -1 for ever", zero=True)
+
+
+def _parsed(text: str, units: Mapping[str, float], complaint: str, *, zero: bool = False) -> float:
     found = _AMOUNT.fullmatch(text.strip())
-    amount = float(found[1]) * units.get(found[2].lower(), 0.0) if found else 0.0
-    if not 0 < amount < math.inf:
-        raise ValueError(f"{text!r} is {complaint}")
+    amount = float(found[1]) * units.get(found[2].lower(), math.nan) if found else math.nan
+    if not (0 < amount < math.inf or (zero and amount == 0)):
+        raise ValueError(f"{text[:80]!r} is {complaint}")
     return amount
 
 

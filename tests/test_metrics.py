@@ -1,13 +1,18 @@
 import asyncio
 import re
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
 
-from service.engine.types import Load, Observer
+from service.engine.fake import FakeEngine, model_info
+from service.engine.precision import Cause, Orders
+from service.engine.types import Event, Happening, Load, Observer
 from service.metrics import Metrics, Reject, Restart
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def value(metrics: Metrics, series: str) -> float:
@@ -57,17 +62,22 @@ def test_threads_may_count_at_once() -> None:
     assert value(metrics, "wren_step_seconds_count") == 2000
 
 
+class WatchedEngine(FakeEngine):
+    """Counts how often it is asked."""
+
+    looks = 0
+
+    def load(self) -> Load:
+        self.looks += 1
+        return super().load()
+
+
 def test_load_is_asked_for_once_a_scrape() -> None:
-    metrics = Metrics()
-    asked: list[int] = []
-
-    def load() -> Load:
-        asked.append(len(asked))
-        return Load(waiting_s=90, limit_s=600, windows=4, rows=7, speed=12.5, executors=2, stalled_s=0.25)
-
-    metrics.watch(load)
+    busy = Load(waiting_s=90, limit_s=600, windows=4, rows=7, speed=12.5, executors=2, stalled_s=0.25)
+    metrics, engine = Metrics(), WatchedEngine(busy=busy)
+    metrics.watch(engine)
     text = metrics.render().decode()
-    assert asked == [0]
+    assert engine.looks == 1
     for line in (
         "wren_queue_audio_seconds 90.0",
         "wren_queue_limit_audio_seconds 600.0",
@@ -76,8 +86,44 @@ def test_load_is_asked_for_once_a_scrape() -> None:
         "wren_realtime_factor 12.5",
         "wren_executors 2.0",
         "wren_stalled_seconds 0.25",
+        "wren_queue_delay_seconds 0.125",
+        "wren_resident_bytes 2e+08",
     ):
         assert line in text.splitlines()
+
+
+def test_what_serves_and_what_is_in_memory_are_measured_at_each_scrape() -> None:
+    metrics = Metrics()
+    engine = FakeEngine(infos=(model_info("tiny", "fp32", default=True), model_info("tiny", "int8")))
+    metrics.watch(engine)
+    assert value(metrics, 'wren_rung{model="tiny"}') == 0
+    assert 'wren_variant_bytes{variant="tiny:int8"}' not in metrics.render().decode()
+    asyncio.run(engine.order("auto", Orders(pin="int8")))
+    assert value(metrics, 'wren_rung{model="tiny"}') == 1
+    assert value(metrics, 'wren_interims{model="tiny"}') == 1
+    assert value(metrics, 'wren_variant_bytes{variant="tiny:int8"}') == 1e8
+    assert value(metrics, 'wren_variant_leases{variant="tiny:int8"}') == 0
+    assert "\nwren_memory_limit_bytes " not in metrics.render().decode()  # it has none
+
+
+def test_what_happens_to_variants_is_counted() -> None:
+    metrics = Metrics()
+    happened: tuple[tuple[Happening, float, Cause | None], ...] = (
+        ("loaded", 0.3, None),
+        ("loaded", 0.5, None),
+        ("failed", 4.0, None),
+        ("switched", 0.4, "load"),
+        ("unloaded", 0.1, None),
+    )
+    for kind, took_s, cause in happened:
+        metrics.happened(Event(NOW, kind, "tiny:int8", "so it is", took_s, cause=cause))
+    assert value(metrics, 'wren_variant_loads_total{outcome="loaded"}') == 2
+    assert value(metrics, 'wren_variant_loads_total{outcome="failed"}') == 1
+    assert value(metrics, "wren_variant_load_seconds_sum") == pytest.approx(0.8)
+    assert value(metrics, "wren_variant_unloads_total") == 1
+    assert value(metrics, 'wren_switches_total{cause="load"}') == 1
+    assert value(metrics, 'wren_switches_total{cause="memory"}') == 0
+    assert value(metrics, "wren_switch_seconds_count") == 1
 
 
 def test_request_is_compared_with_its_audio() -> None:

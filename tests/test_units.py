@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from service.units import parse_duration_ms, parse_size, shown_size
+from service.units import parse_duration_ms, parse_size, parse_stay_s, shown_size
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,19 @@ def test_what_a_stranger_sends_is_refused_at_once() -> None:
 def test_what_is_no_duration_is_told_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no duration: write it like 300ms or 0\.2s"):
         parse_duration_ms(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30", 30), ("0", 0), ("0s", 0), ("5m", 300), ("2 min", 120), ("1h", 3600), ("-1", math.inf)]
+)
+def test_times_to_stay_are_read_as_people_write_them(text: str, seconds: float) -> None:
+    assert parse_stay_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "long", "-2", "-1m", "5 d", "0x", "inf", "1" * 400])
+def test_what_is_no_time_to_stay_is_told_with_an_example(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^'.*' is no time to stay: write it like 30 \(seconds\), 5m"):
+        parse_stay_s(text)
 
 
 def test_a_limit_that_is_shown_is_there() -> None:

@@ -1,11 +1,13 @@
 """Who may call: the places where a client can put its key in, yes or no out. The same for HTTP and WebSockets.
 
-Pure but for the last two functions, which read a connection. Browsers cannot set headers on a WebSocket, hence
+Pure but for the functions that read a connection. Browsers cannot set headers on a WebSocket, hence
 subprotocols and the query.
 """
 
 import hmac
 from collections.abc import Iterable, Sequence
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
@@ -23,6 +25,16 @@ class InvalidKey(WrenError, PermissionError):
     def __init__(self, *, given: bool) -> None:
         what = "The API key is not valid here" if given else "An API key is needed and none was sent"
         super().__init__(f"{what}. Send 'Authorization: Bearer KEY' with a key of WREN_API_KEYS.")
+
+
+class NotLocal(WrenError, PermissionError):
+    """The server has no keys, and somebody from elsewhere wants to change what it serves."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Without API keys only a program on the server's own machine may change what it serves. "
+            "Set WREN_API_KEYS and send one of them, or ask from there."
+        )
 
 
 def presented_key(
@@ -56,6 +68,32 @@ def check(connection: HTTPConnection, keys: Sequence[str]) -> None:
     presented = key_of(connection)
     if not is_valid(presented, keys):
         raise InvalidKey(given=presented is not None)
+
+
+def check_operator(connection: HTTPConnection, keys: Sequence[str]) -> None:
+    """Let a request pass that changes what is served: with a key, or where there are none from this machine alone.
+
+    A page that a browser on this machine happens to show is not from this machine.
+
+    Raises:
+        InvalidKey: there are keys and it has none of them.
+        NotLocal: there are none, and it comes from elsewhere.
+    """
+    check(connection, keys)
+    origin = connection.headers.get("origin")
+    foreign = origin is not None and urlsplit(origin).netloc != connection.headers.get("host")
+    if not keys and (foreign or not is_loopback(connection.client.host if connection.client else "")):
+        raise NotLocal
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is that of the machine itself, also an IPv4 one that came over IPv6."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def key_of(connection: HTTPConnection) -> str | None:

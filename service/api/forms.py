@@ -8,8 +8,9 @@ import json
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
-from pydantic_core import ErrorDetails
 
+from model_store.manifest import Precision
+from service.api.bodies import KeepAlive, explained
 from service.api.fields import FieldValue, gather
 from service.audio.types import RawEncoding, RawFormat, VadOptions
 from service.engine.types import Priority
@@ -124,10 +125,13 @@ class TranscriptionForm(BaseModel):
     chunking_strategy: Annotated[ServerVad, BeforeValidator(_record), WithJsonSchema({"type": "string"})] = Field(
         default=ServerVad(), description="`auto`, or an object of type `server_vad` with its settings."
     )
-    precision: str | None = Field(
-        default=None, description="Extra: the model's variant of this precision, such as `int8`."
+    precision: Literal["auto", Precision] = Field(
+        default="auto", description="Extra: a wish, granted where the model has it and load and operator let it."
     )
-    variant: str | None = Field(default=None, description="Extra: the model's variant of this name.")
+    variant: str | None = Field(default=None, description="Extra: the model's variant of this name, and no other.")
+    keep_alive: KeepAlive = Field(
+        default=None, description="Extra: how long the variant stays in memory after it: seconds, `5m`, 0, -1 for ever."
+    )
     hotwords: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
         default=(), description="Extra: words to expect, separated by commas."
     )
@@ -164,6 +168,10 @@ class TranscriptionForm(BaseModel):
         if self.encoding in ("linear16", "linear32", "float32") and self.sample_rate is None:
             raise OptionError(f"The encoding {self.encoding} needs a sample_rate.", param="sample_rate")
         return self
+
+    @property
+    def wish(self) -> Precision | None:
+        return None if self.precision == "auto" else self.precision
 
     @property
     def wants_words(self) -> bool:
@@ -211,16 +219,4 @@ def parse(fields: list[tuple[str, str]]) -> TranscriptionForm:
     try:
         return TranscriptionForm.model_validate(gather(fields, lists=LIST_FIELDS))
     except ValidationError as error:
-        raise _explained(error.errors()[0]) from error
-
-
-def _explained(details: ErrorDetails) -> OptionError:
-    cause = details.get("ctx", {}).get("error")
-    if isinstance(cause, OptionError):
-        return cause
-    param = str(details["loc"][0])
-    if details["type"] == "missing":
-        return OptionError(f"The field '{param}' is missing.", param=param)
-    where = ".".join(str(part) for part in details["loc"])
-    reason = details["msg"].removeprefix("Value error, ")
-    return OptionError(f"The field '{where}' is {str(details['input'])[:80]!r}: {reason}.", param=param)
+        raise explained(error) from error

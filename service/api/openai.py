@@ -62,15 +62,7 @@ class AudioRoutes:
         return upload_form
 
     def _asked(self, request: Request, form: TranscriptionForm, *, upload: Upload, task: Task) -> engine_types.Request:
-        selection = select(
-            self._engine.models(),
-            asked=form.model,
-            default=self._settings.model,
-            variant=form.variant,
-            precision=form.precision,
-        )
-        trace = trace_of(request)
-        trace.variant, trace.reason = selection.expected.manifest.name, selection.reason
+        selection = select(self._engine.models(), asked=form.model, variant=form.variant, precision=form.wish)
         return engine_types.Request(
             audio=upload.audio(),
             model=selection.model,
@@ -80,6 +72,9 @@ class AudioRoutes:
             client=self._client_of(request),
             priority=form.priority,
             deadline_s=form.deadline_s,
+            precision=selection.precision,
+            keep_alive_s=form.keep_alive,
+            on_chosen=trace_of(request).choose,
         )
 
     def _client_of(self, request: Request) -> str:

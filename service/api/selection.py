@@ -1,66 +1,73 @@
-"""Which variant a request means: its `model`, `variant` and `precision` in, what the engine is asked for out. Pure."""
+"""What a request means: its `model`, `variant` and `precision` in, what the engine is asked for out. Pure.
+
+A variant that is named is an order: it serves or the request fails. A precision is a wish, which the engine weighs.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.engine.choice import AUTO, BY_NAME
+from model_store.manifest import Precision
+from service.engine.choice import AUTO
 from service.engine.types import ModelInfo
 from service.errors import ModelNotFound, OptionError
 
 CLOUD_NAMES = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe")
-"""Names that clients of the OpenAI service have built in; they mean the default model here."""
+"""Names that clients of the OpenAI service have built in; they mean what `auto` does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What the engine is asked for, and the variant that it will be, as far as is known now."""
+    """The engine's name for it, `model:variant` if the client orders one, and else the precision wished for."""
 
     model: str
-    expected: ModelInfo
-
-    @property
-    def reason(self) -> str:
-        return BY_NAME if self.model == self.expected.manifest.name else self.expected.reason
+    precision: Precision | None = None
 
 
 def select(
-    infos: Sequence[ModelInfo], *, asked: str, default: str, variant: str | None = None, precision: str | None = None
+    infos: Sequence[ModelInfo], *, asked: str, variant: str | None = None, precision: Precision | None = None
 ) -> Selection:
-    """The engine chooses the variant, unless the client names one or a precision.
+    """The engine chooses the variant, unless the client names one.
 
     Raises:
         ModelNotFound: there is no such model, or no such `model:variant`.
-        OptionError: the model has no variant of that name or precision, or the fields contradict each other.
+        OptionError: the model has no variant of that name, or the fields contradict each other.
     """
-    name = default if asked == AUTO or asked in CLOUD_NAMES else asked
-    if name == AUTO:
-        return Selection(AUTO, next((info for info in infos if info.first), None) or _first(infos, asked))
-    model, colon, named = name.partition(":")
-    variants = [info for info in infos if info.manifest.model == model]
-    if colon:
-        variants = [info for info in variants if info.manifest.variant == named]
-    expected = _first(variants, asked, infos)
-    if variant is None and precision is None:
-        return Selection(name, expected)
+    name = AUTO if asked in CLOUD_NAMES else asked
+    variants = _meant(infos, name)
+    if not variants:
+        raise ModelNotFound(asked, tuple(info.manifest.name for info in infos))
+    if variant is None and name != variants[0].manifest.name:
+        return Selection(name, precision)
     if variant is not None:
         variants = _narrowed(variants, "variant", variant)
     if precision is not None:
         variants = _narrowed(variants, "precision", precision)
-    expected = _first(variants, asked)
-    return Selection(expected.manifest.name, expected)
+    return Selection(variants[0].manifest.name)
 
 
-def names_of(info: ModelInfo, *, default: str) -> tuple[str, ...]:
-    """Every other name that means this variant: the bare model's, and those of the cloud for the default model."""
+def find(infos: Sequence[ModelInfo], asked: str) -> ModelInfo:
+    """The variant that a name means now.
+
+    Raises:
+        ModelNotFound: none.
+    """
+    name = select(infos, asked=asked).model
+    variants = _meant(infos, name)
+    return next((info for info in variants if (info.first if name == AUTO else info.default)), variants[0])
+
+
+def names_of(info: ModelInfo) -> tuple[str, ...]:
+    """Every other name that means this variant now: the bare model's, `auto` and those of the cloud."""
     bare = (info.manifest.model,) if info.default else ()
-    meant = info.first if default == AUTO else default in (info.manifest.name, *bare)
-    return (*bare, *((AUTO, *CLOUD_NAMES) if meant else ()))
+    return (*bare, *((AUTO, *CLOUD_NAMES) if info.first else ()))
 
 
-def _first(variants: Sequence[ModelInfo], asked: str, known: Sequence[ModelInfo] = ()) -> ModelInfo:
-    if not variants:
-        raise ModelNotFound(asked, tuple(info.manifest.name for info in known))
-    return next((info for info in variants if info.default), variants[0])
+def _meant(infos: Sequence[ModelInfo], name: str) -> list[ModelInfo]:
+    """The variants that a name leaves open; `auto` those of the model that it means now."""
+    if name != AUTO:
+        return [info for info in infos if name in (info.manifest.name, info.manifest.model)]
+    models = [info.manifest.model for info in infos if info.first]
+    return [info for info in infos if not models or info.manifest.model in models]
 
 
 def _narrowed(variants: list[ModelInfo], field: str, wanted: str) -> list[ModelInfo]:

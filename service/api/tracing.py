@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from model_store.manifest import Manifest
 from service.api.errors import stopping, unforeseen
 from service.engine.types import Served
 from service.metrics import Metrics
@@ -47,9 +48,13 @@ class Trace:
     def elapsed_ms(self) -> float:
         return _now_ms() - self.started_ms
 
+    def choose(self, manifest: Manifest, reason: str) -> None:
+        """Take over which variant serves it, before there is an answer."""
+        self.variant, self.reason = manifest.name, reason
+
     def record(self, served: Served) -> None:
         """Take over what the engine says of it."""
-        self.variant, self.reason = served.manifest.name, served.reason
+        self.choose(served.manifest, served.reason)
         self.audio_s = served.transcript.duration_s
         self.stage_ms.update(served.stage_ms)
 

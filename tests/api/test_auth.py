@@ -1,7 +1,7 @@
 import pytest
 from starlette.requests import HTTPConnection
 
-from service.api.auth import InvalidKey, check, is_valid, presented_key
+from service.api.auth import InvalidKey, NotLocal, check, check_operator, is_loopback, is_valid, presented_key
 
 
 @pytest.mark.parametrize("header", ["Bearer K", "bearer  K", "Token K"])
@@ -42,3 +42,39 @@ def test_check_reads_requests_and_websockets_alike(kind: str) -> None:
     check(HTTPConnection(scope), ("K",))
     with pytest.raises(InvalidKey, match="not valid"):
         check(HTTPConnection(scope), ("L",))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"])
+def test_the_machine_itself_has_these_addresses(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0", "0.0.0.0", "localhost", ""])
+def test_all_others_are_elsewhere(host: str) -> None:
+    assert not is_loopback(host)
+
+
+def operator(host: str | None, **headers: str) -> HTTPConnection:
+    sent = [(name.encode(), value.encode()) for name, value in {"host": "wren:8000", **headers}.items()]
+    client = (host, 5000) if host else None
+    return HTTPConnection({"type": "http", "headers": sent, "query_string": b"", "path": "/", "client": client})
+
+
+def test_without_keys_only_the_machine_itself_operates() -> None:
+    check_operator(operator("127.0.0.1"), ())
+    for host in ("10.0.0.1", None):
+        with pytest.raises(NotLocal, match="WREN_API_KEYS"):
+            check_operator(operator(host), ())
+
+
+def test_without_keys_a_page_from_elsewhere_does_not_operate() -> None:
+    check_operator(operator("127.0.0.1", origin="http://wren:8000"), ())
+    for origin in ("https://evil.example", "http://wren:9000", "null"):
+        with pytest.raises(NotLocal):
+            check_operator(operator("127.0.0.1", origin=origin), ())
+
+
+def test_with_keys_a_key_operates_from_anywhere_and_nothing_else_does() -> None:
+    check_operator(operator("10.0.0.1", authorization="Bearer K", origin="https://app.example"), ("K",))
+    with pytest.raises(InvalidKey):
+        check_operator(operator("127.0.0.1"), ("K",))

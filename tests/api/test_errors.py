@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.exceptions import HTTPException
 
-from service.api.auth import InvalidKey
+from service.api.auth import InvalidKey, NotLocal
 from service.api.errors import failure_of
 from service.api.uploads import UploadStalled
 from service.errors import (
@@ -14,6 +14,7 @@ from service.errors import (
     ModelNotFound,
     ModelUnavailable,
     NoAudioStream,
+    NoRoom,
     NothingFits,
     OptionError,
     Overloaded,
@@ -38,9 +39,11 @@ CASES: tuple[tuple[Exception, int, str, str | None, str | None], ...] = (
     (AudioError("odd"), 400, "invalid_request_error", "file", "invalid_audio"),
     (OptionError("no", param="stream"), 400, "invalid_request_error", "stream", None),
     (InvalidKey(given=True), 401, "invalid_request_error", None, "invalid_api_key"),
+    (NotLocal(), 403, "invalid_request_error", None, "local_only"),
     (ModelNotFound("x", ("y",)), 404, "invalid_request_error", "model", "model_not_found"),
     (ModelUnavailable("x", "no memory"), 503, "server_error", "model", "model_unavailable"),
     (NothingFits("x", reasons=("x:y needs",), ways=()), 503, "server_error", "model", "nothing_fits"),
+    (NoRoom("x:y", reason="all that is there is in use"), 503, "server_error", "model", "nothing_fits"),
     (Overloaded(retry_after_s=2.5), 429, "rate_limit_error", None, "overloaded"),
     (DeadlineExceeded(budget_s=2, asked=True), 504, "server_error", None, "deadline_exceeded"),
     (RecognitionFailed("no luck"), 500, "server_error", None, "recognition_failed"),

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from service.api.forms import TranscriptionForm, parse
@@ -96,9 +98,24 @@ def test_somebody_waits_without_a_deadline_unless_the_form_says_otherwise() -> N
     assert (asked.priority, asked.deadline_s) == ("batch", 2.5)
 
 
+def test_precision_is_wished_for_unless_it_is_auto() -> None:
+    assert (form().wish, form(("precision", "auto")).wish) == (None, None)
+    assert form(("precision", "int8")).wish == "int8"
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("0", 0), ("90", 90), ("5m", 300), ("1.5h", 5400), ("-1", math.inf)])
+def test_a_variant_is_kept_as_long_as_the_form_says(value: str, seconds: float) -> None:
+    assert form().keep_alive is None
+    assert form(("keep_alive", value)).keep_alive == seconds
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("precision", "fp7"),
+        ("keep_alive", "long"),
+        ("keep_alive", "-2"),
+        ("keep_alive", "inf"),
         ("language", "klingon"),
         ("languages", "xx"),
         ("response_format", "xml"),

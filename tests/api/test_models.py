@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from model_store.manifest import File
@@ -31,6 +33,17 @@ async def test_model_tells_what_it_is() -> None:
     assert body["sha256"] == {"encoder.onnx": "a" * 64, "decoder.onnx": "b" * 64}
     assert "whisper-1" in body["aliases"]
     assert isinstance(body["created"], int)
+
+
+async def test_model_tells_how_it_is_in_memory() -> None:
+    used = replace(INT8, leases=2, memory_bytes=90_000_000, load_ms=312.345)
+    idle = replace(FP32, state="failed", failure="The model 'fake:fp32' cannot be loaded: it is broken.")
+    async with client_of(app_of(FakeEngine(FOX, infos=(used, idle)))) as client:
+        loaded, failed = [(await client.get(f"/v1/models/{name}")).json() for name in ("fake", "fake:fp32")]
+    assert (loaded["leases"], loaded["memory_bytes"], loaded["load_ms"]) == (2, 90_000_000, 312.3)
+    assert (loaded["idle_s"], loaded["failure"]) == (None, None)
+    assert (failed["state"], failed["memory_bytes"]) == ("failed", None)
+    assert failed["failure"].endswith("it is broken.")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -85,11 +86,41 @@ async def test_headers_tell_times_and_the_variant_that_served() -> None:
     assert stages == ["upload", "decode", "queue", "encode", "total"]
 
 
-async def test_precision_chooses_the_variant() -> None:
-    engine = FakeEngine(FOX, infos=(model_info("fake", "fp32", default=True), model_info("fake", "int8")))
-    answer = await post(engine, {"precision": "int8"})
-    assert engine.requests[0].model == "fake:int8"
-    assert answer.headers["x-wren-variant"] == "fake:int8"
+def switching() -> FakeEngine:
+    return FakeEngine(FOX, infos=(model_info("fake", "fp32", default=True), model_info("fake", "int8")))
+
+
+@pytest.mark.parametrize("stream", ["false", "true"])
+async def test_precision_is_a_wish_and_the_headers_tell_what_came_of_it(stream: str) -> None:
+    engine = switching()
+    granted = await post(engine, {"precision": "int8", "stream": stream})
+    other = await post(engine, {"model": "auto", "precision": "bf16", "stream": stream})
+    assert [(asked.model, asked.precision) for asked in engine.requests] == [("fake", "int8"), ("auto", "bf16")]
+    assert (granted.headers["x-wren-variant"], granted.headers["x-wren-variant-reason"]) == ("fake:int8", "wished for")
+    assert (other.status_code, other.headers["x-wren-variant"]) == (200, "fake:fp32")
+
+
+@pytest.mark.parametrize("order", [{"model": "fake:int8"}, {"variant": "int8"}, {"model": "auto", "variant": "int8"}])
+async def test_a_variant_that_is_named_is_an_order(order: dict[str, str]) -> None:
+    engine = switching()
+    answer = await post(engine, {**order, "precision": "int8"})
+    assert (engine.requests[0].model, engine.requests[0].precision) == ("fake:int8", None)
+    assert answer.headers["x-wren-variant-reason"] == "asked for by name"
+    refused = await post(engine, {**order, "precision": "fp32"})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "precision")
+
+
+async def test_the_server_s_own_variant_is_no_order_of_the_clients() -> None:
+    engine = switching()
+    await post(engine, {"model": "whisper-1"}, model="fake:fp32")
+    assert engine.requests[0].model == "auto"
+
+
+async def test_the_engine_is_told_how_long_to_keep_the_variant() -> None:
+    engine = FakeEngine(FOX)
+    for value in ("5m", "-1"):
+        await post(engine, {"keep_alive": value})
+    assert [asked.keep_alive_s for asked in engine.requests] == [300, math.inf]
 
 
 @pytest.mark.parametrize(
