@@ -26,19 +26,23 @@ SETS = ("libri_eval", "ljspeech", "misc_read", "asterisk_en")
 
 ROUTE = "/v1/audio/transcriptions"
 
+VARIANT = "x-wren-variant"
+"""The header that says which variant served."""
+
 WARM_UP = 4
 """Clients that ask once each before anything is timed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`status` is the one of HTTP, or the name of what went wrong with the connection."""
+    """`status` is the one of HTTP, or the name of what went wrong with the connection; `variant` is what served."""
 
     utterance: Utterance
     status: str
     seconds: float
     text: str = ""
     retry_after_s: float = 0.0
+    variant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +78,9 @@ class Summary:
 Ask = Callable[[httpx.AsyncClient, Utterance], Awaitable[Answer]]
 
 
-async def ask(http: httpx.AsyncClient, u: Utterance) -> Answer:
+async def ask(http: httpx.AsyncClient, u: Utterance, *, model: str = ANY_MODEL) -> Answer:
     started = time.perf_counter()
-    form, files = {"model": ANY_MODEL, "language": u.lang}, {"file": (u.path.name, content(u.path))}
+    form, files = {"model": model, "language": u.lang}, {"file": (u.path.name, content(u.path))}
     try:
         reply = await http.post(ROUTE, data=form, files=files)
     except httpx.HTTPError as error:
@@ -85,7 +89,7 @@ async def ask(http: httpx.AsyncClient, u: Utterance) -> Answer:
     if reply.status_code != 200:
         later_s = float(reply.headers.get("retry-after", 1)) if reply.status_code == 429 else 0.0
         return Answer(u, str(reply.status_code), seconds, retry_after_s=later_s)
-    return Answer(u, "200", seconds, reply.json()["text"])
+    return Answer(u, "200", seconds, reply.json()["text"], variant=reply.headers.get(VARIANT, ""))
 
 
 @cache

@@ -8,11 +8,12 @@ import json
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
 import httpx
 
@@ -31,6 +32,9 @@ ANSWER_S = 1800
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Servers are asked in the clear: no client need read certificates."""
 
+POOL = httpx.Limits()
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+
 START_S = 60
 STOP_S = 30
 
@@ -48,17 +52,24 @@ class Server:
     pid: int
     key: str = ""
 
-    def client(self) -> httpx.AsyncClient:
+    def client(self, limits: httpx.Limits = POOL) -> httpx.AsyncClient:
         """One for each that asks: what a shared one does to find a free connection grows with the square of them."""
         headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=ANSWER_S, verify=NO_TLS, trust_env=False)
+        return httpx.AsyncClient(
+            base_url=self.url, headers=headers, timeout=ANSWER_S, limits=limits, verify=NO_TLS, trust_env=False
+        )
+
+
+def ours(store: Path, model: Manifest, *, threads: int) -> AbstractContextManager[Server]:
+    return wren(store, model.name, threads=threads)
 
 
 @contextmanager
-def ours(store: Path, model: Manifest, *, threads: int) -> Iterator[Server]:
-    settings = {"WREN_STORE": str(store.absolute()), "WREN_MODEL": model.name, "WREN_THREADS": str(threads)}
-    with TemporaryDirectory() as folder, wren_serve(Path(folder) / "log", settings) as live:
-        yield Server(model.name, live.url, live.pid, live.key)
+def wren(store: Path, model: str, *, threads: int, settings: Mapping[str, str] = NO_SETTINGS) -> Iterator[Server]:
+    """`wren serve` with what WREN_MODEL is to be, and with other settings."""
+    named = {"WREN_STORE": str(store.absolute()), "WREN_MODEL": model, "WREN_THREADS": str(threads)}
+    with TemporaryDirectory() as folder, wren_serve(Path(folder) / "log", {**named, **settings}) as live:
+        yield Server(model, live.url, live.pid, live.key)
 
 
 @contextmanager
