@@ -98,16 +98,24 @@ def given_ladder(names: Sequence[str], manifests: Sequence[Manifest], plan: Plan
     """
     rungs: list[Rung] = []
     left_out: list[tuple[str, str]] = []
-    planned = {one.name: one for one in plan.chosen}
     excluded = {one.name: one for one in plan.excluded}
     for name in dict.fromkeys(_found(name, manifests, plan, model) for name in names):
         if why := _impossible(excluded.get(name)):
             left_out.append((name, why))
-        elif name in planned:
-            rungs.append(_listed(_rung(planned[name]), rungs))
         else:
-            rungs.append(_listed(_unplanned(name, excluded.get(name)), rungs))
+            rungs.append(_listed(rung_of(name, plan), rungs))
     return Ladder(tuple(rungs), tuple(left_out))
+
+
+def rung_of(name: str, plan: Plan) -> Rung:
+    """What a plan knows of a variant; of one that passes a limit the costs are known all the same."""
+    for planned in plan.chosen:
+        if planned.name == name:
+            return _rung(planned)
+    found = next((one.candidate for one in plan.excluded if one.name == name), None)
+    if found is None or found.costs is None:
+        return Rung(name, wer_loss=found.wer_loss if found else None)
+    return Rung(name, found.costs.speed, found.costs.latency_ms, found.costs.memory_bytes, found.wer_loss)
 
 
 def named(name: str, manifests: Sequence[Manifest], plan: Plan, *, model: str) -> str | None:
@@ -138,16 +146,6 @@ def _impossible(excluded: Excluded | None) -> str:
 
 def _rung(one: Planned, reason: str = "") -> Rung:
     return Rung(one.name, one.speed, one.costs.latency_ms, one.memory_bytes, one.candidate.wer_loss, reason)
-
-
-def _unplanned(name: str, excluded: Excluded | None) -> Rung:
-    """Of one that passes a limit the costs are known all the same."""
-    if excluded is None:
-        return Rung(name)
-    loss, costs = excluded.candidate.wer_loss, excluded.candidate.costs
-    if costs is None:
-        return Rung(name, wer_loss=loss)
-    return Rung(name, costs.speed, costs.latency_ms, costs.memory_bytes, loss)
 
 
 def _listed(rung: Rung, above: Sequence[Rung]) -> Rung:
