@@ -3,7 +3,7 @@
 import typer
 
 from service import __version__
-from service.cli import compress, doctor, evaluate, models, plan, profile, report, serve, transcribe
+from service.cli import compress, doctor, evaluate, models, plan, precision, profile, report, serve, serving, transcribe
 
 app = typer.Typer(
     name="wren",
@@ -18,9 +18,13 @@ app.command()(transcribe.transcribe)
 app.command()(compress.compress)
 app.command()(evaluate.evaluate)
 app.command()(plan.plan)
+app.command()(precision.precision)
 app.command()(profile.profile)
 app.command()(report.report)
 app.command()(doctor.doctor)
+models.app.command()(serving.load)
+models.app.command()(serving.unload)
+models.app.command()(serving.pin)
 app.add_typer(models.app, name="models")
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from model_store.manifest import Manifest
     from model_store.registry import Registry
 
-app = typer.Typer(help="Pull, list, check, carry and remove models.", no_args_is_help=True)
+app = typer.Typer(
+    help="Pull, list, check, carry and remove models; load, unload and pin what a server serves.", no_args_is_help=True
+)
 
 CatalogOption = Annotated[
     Path | None,

@@ -46,12 +46,17 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def address(host: str, port: int) -> str:
+    """Where a server that listens there is reached from this machine."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where, not what
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+
+
 def first_request(settings: "Settings", sample: Path, *, port: int) -> str:
     """A command line to try against the server."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - where, not what
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     key = "-H 'Authorization: Bearer KEY' " if settings.keys else ""
-    return f"curl {key}-F file=@{shlex.quote(str(sample))} -F model=auto {address}/v1/audio/transcriptions"
+    url = f"{address(settings.host, port)}/v1/audio/transcriptions"
+    return f"curl {key}-F file=@{shlex.quote(str(sample))} -F model=auto {url}"
 
 
 def _run(settings: "Settings", listener: socket.socket) -> None:
