@@ -10,8 +10,8 @@ from itertools import pairwise
 
 from model_store.comparison.scale import Scale, linear
 
-WIDTH, LEFT, RIGHT = 860, 64, 846
-TOP, PANEL, GAP, BOTTOM = 34, 92, 30, 40
+WIDTH, LEFT, RIGHT = 860, 60, 836
+TOP, PANEL, GAP, BOTTOM = 50, 92, 30, 40
 """Of the SVG, in its units: above the panels, of one, between two, below them."""
 
 
@@ -96,7 +96,7 @@ def _legend(chart: Chart, theme: Theme) -> Iterator[str]:
     for name, colour in zip(chart.names, theme.lines, strict=False):
         yield f'<path d="M{x} 14h18" stroke="{colour}" stroke-width="2.5"/>'
         yield f'<text x="{x + 24}" y="18" fill="{theme.text}">{escape(name)}</text>'
-        x += 44 + 8 * len(name)
+        x += 52 + 7 * len(name)
 
 
 def _panel(chart: Chart, panel: Panel, top: float, theme: Theme) -> Iterator[str]:

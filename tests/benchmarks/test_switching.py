@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from benchmarks.arrivals import Arrival, Clock, Phase, Timed, arrivals, open_loop
-from benchmarks.chart import DARK, LIGHT, PANEL, TOP, Chart, Line, Panel, svg
+from benchmarks.chart import DARK, LEFT, LIGHT, PANEL, RIGHT, TOP, Chart, Line, Panel, svg
 from benchmarks.clients import VARIANT, Answer, Run, ask
 from benchmarks.course import Course, Seen, a_second, bounds, looks, told
 from benchmarks.cycles import Cycle, level
@@ -208,7 +208,7 @@ def test_panel_draws_heights_from_its_bottom_to_its_top() -> None:
     line = Line([(0, 0), (5, 1)], steps=True)
     page = svg(Chart("", ["one"], [Panel("rung", [line], names=["low", "high"])], 10, (2, 4)), LIGHT)
     low, high = TOP + 0.75 * PANEL, TOP + 0.25 * PANEL
-    assert f"M64.0 {low}H455.0V{high}H846" in page
+    assert f"M{LEFT}.0 {low}H{(LEFT + RIGHT) / 2}V{high}H{RIGHT}" in page
 
 
 def test_level_of_memory_is_that_after_the_fifth() -> None:
