@@ -14,6 +14,7 @@ from service.api.plan import BudgetBody, ChosenBody, ExcludedBody, LimitBody, Ne
 from service.api.precision import EventBody, FillBody, GovernedBody, LeftOutBody, PrecisionBody, RungBody, SignalsBody
 from service.engine.precision import Cause
 from service.engine.types import Happening, State
+from service.engine.wishes import INSTEAD
 from service.metrics import Metrics
 from tests.api.test_errors import CASES, failure_of
 
@@ -30,6 +31,11 @@ def section(title: str) -> str:
 def test_fields_are_those_of_the_page(title: str, form: type[BaseModel]) -> None:
     table = section(title).partition("| field |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == list(form.model_fields)
+
+
+def test_wishes_are_granted_in_the_order_of_the_page() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (`\w+`(?:, `\w+`)+) \|$", PAGE, re.MULTILINE)
+    assert {wish: tuple(re.findall(r"\w+", others)) for wish, others in rows} == INSTEAD
 
 
 def test_error_codes_are_on_the_page_with_their_status() -> None:
