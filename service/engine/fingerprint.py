@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Self
 
@@ -53,9 +53,6 @@ class Conditions:
     @classmethod
     def of(cls, device: Device, *, threads: int, executors: int | None = None) -> Self:
         return cls(threads, executors, device.memory_bytes // MEMORY_CLASS_BYTES)
-
-    def with_executors(self, executors: int) -> Self:
-        return replace(self, executors=executors)
 
 
 def machine(device: Device) -> Machine:

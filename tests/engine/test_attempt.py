@@ -1,4 +1,5 @@
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def attempt(store: Path, name: str = "whisper-tiny.en:int8") -> Attempt:
 
 def test_what_is_asked_of_the_server_is_asked_of_the_process() -> None:
     assert attempt(STORE).command[-4:] == ["timings", str(STORE), "whisper-tiny.en:int8", "--threads=1"]
-    asked = Attempt("service", STORE, "m:v", ONE_CORE.with_executors(3))
+    asked = Attempt("service", STORE, "m:v", replace(ONE_CORE, executors=3))
     assert asked.command[-2:] == ["--threads=1", "--executors=3"]
 
 

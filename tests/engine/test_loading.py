@@ -138,3 +138,20 @@ def test_what_is_loaded_anew_is_tested_only_if_it_is_another_build(tmp_path: Pat
     deafen(store / TINY / "int8")
     with pytest.raises(ModelUnavailable, match="smoke test"):
         one.renew(hosted)
+
+
+def test_what_nobody_measured_takes_over_the_figures_of_another_variant_of_its_model(tmp_path: Path) -> None:
+    store = linked_store(tmp_path, f"{TINY}/int8", f"{TINY}/fp32")
+    one, registry = loader(store, threads=1), Registry(store)
+    measured = one.settle(registry.get(TINY, "int8")).profile
+    taken = one.load(registry.get(TINY, "fp32")).profile
+    assert (taken.rows, taken.encode, taken.speed) == (measured.rows, measured.encode, measured.speed)
+    assert taken.reason.startswith(f"as {TINY}:int8: ")
+    assert taken.timings is taken.service is None  # the costs of one are not those of the other
+    assert len(list((store / FOLDER).iterdir())) == 1
+
+
+def test_what_is_timed_in_the_midst_of_work_is_not_kept(tmp_path: Path) -> None:
+    store = linked_store(tmp_path, f"{TINY}/int8")
+    assert loader(store, threads=1).load(Registry(store).get(TINY, "int8")).profile.speed > 1
+    assert not (store / FOLDER).exists()

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 from model_store.registry import Registry
@@ -36,7 +37,7 @@ def profiles(store: Path) -> Profiles:
 def test_what_is_kept_is_found_under_the_same_conditions_alone(tmp_path: Path) -> None:
     profiles(tmp_path).keep(MANIFEST, PROFILE, CONDITIONS)
     assert profiles(tmp_path).find(MANIFEST, CONDITIONS) == PROFILE
-    assert profiles(tmp_path).find(MANIFEST, CONDITIONS.with_executors(1)) is None
+    assert profiles(tmp_path).find(MANIFEST, replace(CONDITIONS, executors=1)) is None
     assert profiles(tmp_path).refusal(MANIFEST, CONDITIONS) is None
 
 
@@ -56,7 +57,7 @@ def test_what_there_was_no_time_for_is_remembered_beside_what_a_server_measures(
     kept.skip(MANIFEST, CONDITIONS)
     kept.keep(MANIFEST, PROFILE, CONDITIONS)
     assert kept.skipped(MANIFEST, CONDITIONS)
-    assert not kept.skipped(MANIFEST, CONDITIONS.with_executors(1))
+    assert not kept.skipped(MANIFEST, replace(CONDITIONS, executors=1))
 
 
 def test_a_damaged_file_is_as_none(tmp_path: Path) -> None:
