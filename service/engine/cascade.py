@@ -31,14 +31,14 @@ class Decision:
     reason: str
 
 
-def doubt(segments: Sequence[Segment]) -> str | None:
+def doubt(segments: Sequence[Segment], *, sure: float = SURE) -> str | None:
     """Why a window is worth a second hearing, None if it is not. Silence is believed: a second model may make it up."""
     if not _pieces(segments):
         return None
     if _repeats(segments):
         return "it repeats itself"
-    sure = confidence(segments)
-    return f"its confidence {sure:.2f} is under {SURE:g}" if sure < SURE else None
+    found = confidence(segments)
+    return f"its confidence {found:.2f} is under {sure:g}" if found < sure else None
 
 
 def again(segments: Sequence[Segment], *, duration_s: float, speed: float, left_s: float) -> Decision:
@@ -59,7 +59,7 @@ def again(segments: Sequence[Segment], *, duration_s: float, speed: float, left_
     return Decision(yes=True, reason=reason)
 
 
-def better(first: Sequence[Segment], second: Sequence[Segment]) -> Decision:
+def better(first: Sequence[Segment], second: Sequence[Segment], *, as_sure: float = AS_SURE) -> Decision:
     """Whether the larger model's text is taken."""
     if not _pieces(second):
         return Decision(yes=False, reason="the second says nothing")
@@ -68,7 +68,7 @@ def better(first: Sequence[Segment], second: Sequence[Segment]) -> Decision:
     if _repeats(first):
         return Decision(yes=True, reason="the first repeats itself")
     before, after = confidence(first), confidence(second)
-    return Decision(yes=after >= AS_SURE * before, reason=f"confidence {after:.2f} after {before:.2f}")
+    return Decision(yes=after >= as_sure * before, reason=f"confidence {after:.2f} after {before:.2f}")
 
 
 def confidence(segments: Sequence[Segment]) -> float:
