@@ -113,7 +113,7 @@ class Settings(BaseSettings):
         default="info", description="Least severe level logged."
     )
 
-    @field_validator("api_keys", "cors_origins", mode="before")
+    @field_validator("api_keys", "cors_origins", "ladder", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
