@@ -146,6 +146,10 @@ class Speed:
         """As of the last that was done; never 0."""
         return max(MIN_SPEED, self._audio_s / self._busy_s)
 
+    def scale(self, factor: float) -> None:
+        """Take all that was measured so many times: other weights compute from now on."""
+        self._audio_s *= factor
+
     def started(self, now: float) -> None:
         """There is work from now on; nothing changes if there was already."""
         if self._since is None:

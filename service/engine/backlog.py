@@ -48,6 +48,10 @@ class Backlog:
     def speed(self) -> float:
         return self._speed.value
 
+    def scale(self, factor: float) -> None:
+        """Expect so many times the speed, for another variant computes from now on."""
+        self._speed.scale(factor)
+
     @property
     def bearable_s(self) -> float:
         """Seconds of audio in work beyond which a short clip would be refused, those included that it overtakes."""

@@ -44,6 +44,16 @@ class Choices:
     default: str
     fast_int8: bool
 
+    def key(self, name: str) -> str | None:
+        """The name under which precision is chosen for those who ask for this one; None for one that is obeyed."""
+        if name == AUTO:
+            return self.default
+        return None if any(manifest.name == name for manifest in self.manifests) else name
+
+    def manifest(self, name: str) -> Manifest | None:
+        """The variant of this name."""
+        return next((manifest for manifest in self.manifests if manifest.name == name), None)
+
     def choose(self, name: str, *, language: str | None = None) -> Choice:
         """The variant for `model:variant`, a bare `model`, or `auto`.
 
@@ -67,7 +77,7 @@ class Choices:
         fitting = plan.chosen if plan else ()
         speaking = [one for one in fitting if language is None or language in one.candidate.languages]
         for one in (*speaking, *fitting):
-            return Choice(self._manifest(one.name), one.reason, one)
+            return Choice(next(manifest for manifest in variants if manifest.name == one.name), one.reason, one)
         return self._unplanned(wanted, variants)
 
     def _named(self, manifest: Manifest) -> Choice:
@@ -77,9 +87,6 @@ class Choices:
             if other.name == manifest.name and plan is not None:
                 _refuse(other, plan.budget)
         return Choice(manifest, BY_NAME, next(iter(planned), None))
-
-    def _manifest(self, name: str) -> Manifest:
-        return next(manifest for manifest in self.manifests if manifest.name == name)
 
     def _unplanned(self, wanted: str, variants: Sequence[Manifest]) -> Choice:
         """Where nothing fits. What passes a limit that somebody set is not served; what nobody measured may be."""

@@ -1,49 +1,55 @@
 """The engine on this machine: recordings in, transcripts out.
 
-A recording is heard (decoded, searched for speech, cut) in a pool of threads; its windows then take their turns in the
-scheduler with those of all others, a bounded number ahead of what was answered.
+A recording leases the variant that serves when it comes. It is heard (decoded, searched for speech, cut) in a pool of
+threads; its windows then take their turns in the scheduler with those of all others, a bounded number ahead of what was
+answered.
 """
 
 import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
-from typing import TypeVar
 
 from model_store.errors import NotInStore
 from model_store.manifest import Manifest
 from model_store.registry import Registry
 from service.audio.vad import SpeechDetector
-from service.engine.admission import queue_limit_s
+from service.engine.admission import budget_s, queue_limit_s
 from service.engine.backlog import Backlog
 from service.engine.budget import Asked
-from service.engine.choice import AUTO, SPEECH_FAMILIES, Choice, Choices
+from service.engine.choice import AUTO, Choice
 from service.engine.deadline import in_time
+from service.engine.delays import Delays
 from service.engine.device import read_device
+from service.engine.governor import Governor
 from service.engine.hearing import Hearing
-from service.engine.loaded import Loaded
+from service.engine.journal import Journal
 from service.engine.loading import Loader
 from service.engine.observing import Unobserved
-from service.engine.passage import Passage, Rooms
+from service.engine.passage import Cascade, Passage, Rooms
 from service.engine.plan import Plan
-from service.engine.planner import Planner
+from service.engine.precision import Fill, Orders, Signals
 from service.engine.profile import Hosted
+from service.engine.resident import read_resident
+from service.engine.room import footprint
 from service.engine.scheduler import Scheduler
-from service.engine.types import Load, ModelInfo, Observer, Request, Served
+from service.engine.stock import Stock
+from service.engine.types import Load, ModelInfo, Observer, PrecisionReport, Request, Served
+from service.engine.variants import Lease, Variants
 from service.errors import DeadlineExceeded, ModelNotFound, ModelUnavailable, NothingFits, Overloaded
 from service.recognition.types import Segment
 from service.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
+LOOK_S = 0.25
+"""How often it is seen whether another variant should serve, and which may go."""
 
-READ_S = 1.0
-"""How old what is known of the store may be."""
+TARGET_S = 1.0
+"""The answer to a short recording is wanted within so long, where `WREN_LATENCY` does not say."""
 
 DETECTOR = ("silero-vad", "fp32", "vad.onnx")
 """Model, variant and file of the speech detector."""
@@ -57,20 +63,39 @@ class LocalEngine:
         self._device = read_device()
         self._observer = observer or Unobserved()
         self._registry = Registry(settings.store)
-        self._planner = Planner(self._registry, self._device, settings)
+        self._stock = Stock(self._registry, self._device, settings)
+        planner = self._stock.planner
+        self._budget_bytes = planner.memory_bytes
         self._loader = Loader(
             self._registry,
             self._device,
             threads=settings.threads or self._device.cores,
             executors=settings.executors,
-            memory_bytes=self._planner.memory_bytes,
+            memory_bytes=self._budget_bytes,
         )
-        self._loaded = Loaded(self._loader)
-        self._loading = ThreadPoolExecutor(1, thread_name_prefix="wren-load")
+        self._journal = Journal(self._observer)
+        self._variants = Variants(
+            self._loader,
+            self._journal,
+            limit=planner.budget.memory,
+            footprint=self._footprint,
+            idle_s=settings.idle_s,
+            forget=self._forget,
+        )
+        self._governor = Governor(
+            self._variants,
+            self._journal,
+            choices=self._stock.choices,
+            signals=self._signals,
+            switched=self._switched,
+            listed=settings.ladder,
+        )
         self._running: Rooms | None = None
-        self._known: Choices | None = None
-        self._stamp = 0
-        self._read_s = -math.inf
+        self._watching: asyncio.Task[None] | None = None
+        self._seen = Signals(now_s=time.monotonic())
+        self._target_s = TARGET_S if settings.latency is None else settings.latency / 1e3
+        self._exhausted = 0
+        self._base_bytes = 0
 
     async def start(self) -> None:
         """Load the speech detector and the default variant, and warm both up; a second call does nothing.
@@ -81,40 +106,46 @@ class LocalEngine:
         """
         if self._running is not None:
             return
-        self._read_s = -math.inf
         detector = _detector(self._registry)
-        await self._load(self._survey)
-        choice = self._choose(self._settings.model)
+        await asyncio.to_thread(self._stock.survey)
+        self._stock.choices(now=True)
+        self._base_bytes = read_resident().now_bytes
+        choice, hosted = await self._governor.start()
         _log.info("%s serves %s: %s", choice.name, self._settings.model, choice.reason)
-        hosted = await self._load(lambda: self._loaded.settle(choice.manifest, choice.planned))
         executors = self._loader.layout.executors
         planned_bytes = choice.planned.memory_bytes if choice.planned else None
-        limit_s, reason = queue_limit_s(
-            self._planner.memory_bytes, self._settings.max_waiting_s, variant_bytes=planned_bytes
-        )
+        limit_s, reason = queue_limit_s(self._budget_bytes, self._settings.max_waiting_s, variant_bytes=planned_bytes)
         _log.info("up to %.0f s of audio may wait: %s", limit_s, reason)
         hearing = Hearing(detector, threads=self._device.cores, max_duration_s=self._settings.max_duration_s)
-        scheduler = Scheduler(hearing.submit, self._observer, renew=self._renew, stuck_s=self._settings.stuck_s)
+        scheduler = Scheduler(
+            hearing.submit, self._observer, renew=self._variants.renew, stuck_s=self._settings.stuck_s
+        )
         scheduler.start(executors)
         backlog = Backlog(limit_s, speed=hosted.profile.speed * executors)
-        self._running = Rooms(hearing, scheduler, backlog)
+        self._running = Rooms(hearing, scheduler, backlog, Delays())
+        if self._settings.cascade is not None:
+            await self._load_cascade(self._settings.cascade)
+        self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
         """Drop what runs and what waits."""
-        self._loading.shutdown(wait=False, cancel_futures=True)
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await self._governor.close()
+        await self._variants.close()
         if self._running is not None:
             await self._running.scheduler.close()
             await self._running.hearing.close()
 
     def models(self) -> tuple[ModelInfo, ...]:
-        choices = self._choices()
+        choices = self._stock.choices()
         models = dict.fromkeys(manifest.model for manifest in choices.manifests)
-        defaults = {choice.name: choice for model in models if (choice := _chosen(choices, model))}
-        first, loaded = _chosen(choices, AUTO), self._loaded.names()
+        defaults = {choice.name: choice for model in models if (choice := self._chosen(model))}
+        first = self._chosen(AUTO)
         return tuple(
-            ModelInfo(
-                manifest,
-                "loaded" if manifest.name in loaded else "available",
+            replace(
+                self._variants.info(manifest),
                 default=manifest.name in defaults,
                 first=first is not None and first.name == manifest.name,
                 reason=defaults[manifest.name].reason if manifest.name in defaults else "",
@@ -123,11 +154,33 @@ class LocalEngine:
         )
 
     async def plan(self, model: str, asked: Asked) -> Plan:
-        manifests = self._choices().manifests
-        of_model = [manifest for manifest in manifests if model in (AUTO, manifest.model)]
-        if not of_model:
-            raise ModelNotFound(model, tuple(dict.fromkeys(manifest.model for manifest in manifests)))
-        return await asyncio.to_thread(self._planner.plan, of_model, asked)
+        return await asyncio.to_thread(self._stock.planner.plan, self._stock.of_model(model), asked)
+
+    def precision(self) -> PrecisionReport:
+        return PrecisionReport(
+            self._governor.report(),
+            self._seen,
+            read_resident().now_bytes,
+            self._budget_bytes or None,
+            self._journal.events,
+        )
+
+    async def order(self, model: str, orders: Orders) -> PrecisionReport:
+        await self._governor.order(model, orders)
+        return self.precision()
+
+    async def load_model(self, name: str, *, keep_alive_s: float | None = None) -> ModelInfo:
+        choice = self._governor.choose(name)
+        await self._variants.load(choice.manifest, keep_alive_s=keep_alive_s)
+        return self._variants.info(choice.manifest)
+
+    async def unload_model(self, name: str) -> tuple[ModelInfo, ...]:
+        meant = self._settings.model if name == AUTO else name
+        named = self._stock.choices().manifest(meant)
+        variants = [named] if named else self._stock.of_model(meant)
+        there = [one for one in variants if self._variants.info(one).state in ("loaded", "loading", "draining")]
+        await asyncio.gather(*(self._variants.unload(one.name, reason="ordered") for one in there))
+        return tuple(map(self._variants.info, there))
 
     def load(self) -> Load:
         if self._running is None:
@@ -141,7 +194,7 @@ class LocalEngine:
             speed=backlog.speed,
             executors=scheduler.executors,
             stalled_s=scheduler.stalled_s(),
-            loaded=self._loaded.names(),
+            loaded=self._variants.names(),
         )
 
     async def transcribe(self, request: Request) -> Served:
@@ -157,20 +210,65 @@ class LocalEngine:
         rooms, arrived_s = self._running, time.monotonic()
         if rooms is None:
             raise AssertionError("the engine was not started")
-        choice = self._choose(request.model, language=request.options.language)
-        manifest = choice.manifest
-        hosted = self._loaded.find(manifest) or await self._load_in_time(manifest, request.deadline_s)
-        hosted.recognizer.check(request.options)
-        entry = rooms.backlog.entered(request.size_bytes, client=request.client, priority=request.priority)
-        with self._observed(), entry as share:
-            passage = Passage(rooms, request, hosted, share, arrived_s)
-            try:
-                async with aclosing(passage.segments()) as segments:
-                    async for segment in segments:
-                        yield segment
-                yield replace(await passage.served(), reason=choice.reason)
-            finally:
-                passage.leave()
+        with self._observed():
+            choice, lease = await self._leased(request)
+        with lease as hosted, self._cascade(request, hosted) as cascade:
+            if request.on_chosen is not None:
+                request.on_chosen(hosted.manifest, choice.reason)
+            hosted.recognizer.check(request.options)
+            entry = rooms.backlog.entered(request.size_bytes, client=request.client, priority=request.priority)
+            with self._observed(), entry as share:
+                passage = Passage(rooms, request, hosted, share, arrived_s, cascade)
+                try:
+                    async with aclosing(passage.segments()) as segments:
+                        async for segment in segments:
+                            yield segment
+                    served = await passage.served()
+                    yield replace(served, reason="; ".join(filter(None, (choice.reason, served.reason))))
+                finally:
+                    passage.leave()
+
+    async def _leased(self, request: Request) -> tuple[Choice, Lease]:
+        """The variant for a request; where that cannot be loaded and nobody insists on it, what serves in its place.
+
+        Raises:
+            ModelNotFound, ModelUnavailable, NothingFits, DeadlineExceeded: there is none to be had, or not in time.
+        """
+        language, wish = request.options.language, request.precision
+        choice = self._governor.choose(request.model, language=language, wish=wish)
+        try:
+            return choice, await self._lease(choice, request)
+        except ModelUnavailable:
+            if not await self._governor.mend(request.model):
+                raise
+        choice = self._governor.choose(request.model, language=language)
+        return choice, await self._lease(choice, request)
+
+    async def _lease(self, choice: Choice, request: Request) -> Lease:
+        lease = self._variants.lease(choice.manifest, keep_alive_s=request.keep_alive_s)
+        allowed_s = budget_s(0.0) if request.deadline_s is None else request.deadline_s
+        return await in_time(lease, left_s=allowed_s, budget_s=allowed_s, asked=request.deadline_s is not None)
+
+    async def _load_cascade(self, name: str) -> None:
+        try:
+            await self.load_model(name, keep_alive_s=math.inf)
+        except (ModelUnavailable, NothingFits) as error:
+            _log.warning("nothing is heard again: %s", error)
+
+    @contextmanager
+    def _cascade(self, request: Request, hosted: Hosted) -> Iterator[Cascade | None]:
+        """The larger variant for what this one is unsure of; none for who insists on one, or while there is much to do."""
+        name = self._settings.cascade
+        obeyed = self._stock.choices().key(request.model) is None
+        if name is None or obeyed or request.options.task == "translate" or self._governor.strained(request.model):
+            yield None
+            return
+        lease = self._variants.lease_present(self._governor.choose(name).manifest)
+        if lease is None or lease.hosted is hosted:
+            yield None
+            return
+        with lease as larger:
+            yield Cascade(larger, self._target_s)
 
     @contextmanager
     def _observed(self) -> Iterator[None]:
@@ -187,54 +285,55 @@ class LocalEngine:
             self._observer.expired()
             raise
 
-    def _choose(self, name: str, *, language: str | None = None) -> Choice:
-        return self._choices().choose(name, language=language)
+    async def _watch(self) -> None:
+        """Look after the variants for as long as the engine runs."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                self._variants.tend()
+                self._governor.look()
+            except Exception:  # a fault in one look must not be the last of them
+                _log.exception("the variants could not be looked after")
 
-    def _choices(self) -> Choices:
-        """As of a second ago at most: the store read for each request took a tenth of a core."""
-        now = time.monotonic()
-        if self._known is None or now >= self._read_s + READ_S:
-            manifests, stamp = self._speakers(), self._planner.stamp()
-            if self._known is None or (manifests, stamp) != (self._known.manifests, self._stamp):
-                self._known, self._stamp = self._planner.choices(manifests), stamp
-            self._read_s = now
-        return self._known
+    def _signals(self) -> Signals:
+        """What the policy sees now; what happened since the last look is told once."""
+        if self._running is None:
+            return self._seen
+        now_s, rooms, limit = time.monotonic(), self._running, self._budget_bytes
+        memory = (Fill("memory", read_resident().now_bytes, limit),) if limit else ()
+        delays, exhausted = rooms.delays, rooms.scheduler.exhausted
+        self._seen = Signals(
+            now_s=now_s,
+            delay_s=delays.worst_s(now_s),
+            target_s=self._target_s,
+            refused=delays.refused(),
+            offered=delays.offered(now_s),
+            speed=rooms.backlog.speed,
+            memory=memory,
+            exhausted=exhausted - self._exhausted,
+        )
+        self._exhausted = exhausted
+        return self._seen
 
-    def _speakers(self) -> tuple[Manifest, ...]:
-        return tuple(manifest for manifest in self._registry.list() if manifest.family in SPEECH_FAMILIES)
+    def _switched(self, previous: str, present: str) -> None:
+        """Expect as much more of the queue as the profiles say."""
+        before, after = self._stock.costs(previous), self._stock.costs(present)
+        if self._running is not None and before is not None and after is not None:
+            self._running.backlog.scale(after.speed / before.speed)
 
-    def _survey(self) -> None:
-        """Measure what was never measured here: of the default model first, and of it what would serve without."""
-        if not self._settings.profile_s:
-            return
-        model = self._settings.model.partition(":")[0]
-        likely = "int8" if self._device.fast_int8 else "fp32"
+    def _footprint(self, manifest: Manifest) -> int:
+        return footprint(manifest.total_bytes, self._stock.costs(manifest.name), self._base_bytes)
 
-        def rank(one: Manifest) -> tuple[bool, bool, bool]:
-            return one.model != model, one.precision != likely, one.parent is not None and not one.evaluations
+    async def _forget(self, hosted: Hosted) -> None:
+        if self._running is not None:
+            await self._running.scheduler.forget(hosted)
 
-        self._planner.surveyor().survey(sorted(self._speakers(), key=rank), within_s=self._settings.profile_s)
-
-    async def _load_in_time(self, manifest: Manifest, deadline_s: float | None) -> Hosted:
-        allowed_s = math.inf if deadline_s is None else deadline_s
-        loading = self._load(lambda: self._loaded.get(manifest))
-        with self._observed():
-            return await in_time(loading, left_s=allowed_s, budget_s=allowed_s, asked=True)
-
-    async def _renew(self, lost: Hosted) -> Hosted:
-        return await self._load(lambda: self._loaded.renew(lost))
-
-    async def _load(self, work: Callable[[], T]) -> T:
-        """Loading takes its turn in a thread of its own; what has not begun when the caller is cancelled never does."""
-        return await asyncio.get_running_loop().run_in_executor(self._loading, work)
-
-
-def _chosen(choices: Choices, model: str) -> Choice | None:
-    """What a model's name means; nothing if none of it can be served."""
-    try:
-        return choices.choose(model)
-    except (ModelNotFound, ModelUnavailable, NothingFits):
-        return None
+    def _chosen(self, model: str) -> Choice | None:
+        """What a model's name means; nothing if none of it can be served."""
+        try:
+            return self._governor.choose(model)
+        except (ModelNotFound, ModelUnavailable, NothingFits):
+            return None
 
 
 def _detector(registry: Registry) -> SpeechDetector:

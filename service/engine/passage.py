@@ -17,6 +17,7 @@ from service.engine.admission import budget_s
 from service.engine.backlog import Backlog, Share
 from service.engine.cascade import Tally, again, better
 from service.engine.deadline import in_time
+from service.engine.delays import Delays
 from service.engine.heap import give_back
 from service.engine.hearing import Hearing
 from service.engine.profile import Hosted
@@ -50,6 +51,7 @@ class Rooms:
     hearing: Hearing
     scheduler: Scheduler
     backlog: Backlog
+    delays: Delays
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +93,7 @@ class Passage:
         self._duration_s = self.share.left_s
         due_s = due(self.arrived_s, self._duration_s, self.request.deadline_s)
         self._ticket = Ticket(self.request.client, self.request.priority, due_s)
+        self.rooms.delays.opened(self._ticket, self.arrived_s)
 
     async def segments(self) -> AsyncGenerator[Segment, None]:
         """The segments, in order.
@@ -124,6 +127,7 @@ class Passage:
 
     def leave(self) -> None:
         """Let nothing of it be computed any more."""
+        self.rooms.delays.closed(self._ticket)
         self.rooms.scheduler.drop(self._ticket)
         for task in self._tasks:
             task.cancel()
@@ -134,6 +138,7 @@ class Passage:
             raise DeadlineExceeded(budget_s=deadline_s, asked=True)  # with nobody before it either
         verdict = backlog.verdict(self.share, deadline_s=deadline_s)
         if verdict.cause != "none":
+            self.rooms.delays.turned_away(self._ticket, time.monotonic(), audio_s=self.share.left_s)
             raise Overloaded(verdict.reason, retry_after_s=verdict.retry_after_s, cause=verdict.cause)
 
     async def _look(self) -> None:
@@ -156,6 +161,8 @@ class Passage:
         self._stretch = heard.duration_s / speech_s if speech_s else 1.0
         self._ticket.due_s = due(self.arrived_s, heard.duration_s, request.deadline_s)
         self.rooms.backlog.heard(self.share, heard.duration_s, due_s=self._ticket.due_s)
+        worked_s = sum(heard.stage_ms.values()) / 1e3
+        self.rooms.delays.heard(self._ticket, time.monotonic(), speech_s=speech_s, worked_s=worked_s)
 
     async def _heeded(self) -> Heed:
         """The language, by the first window where it is not known; without speech it is the first there is."""

@@ -185,6 +185,11 @@ class Variants:
         found = self._residents.get(manifest.name)
         return found if found and found.hosted.manifest.digest == manifest.digest else None
 
+    def lease_present(self, manifest: Manifest) -> Lease | None:
+        """The variant if it is in memory; at once."""
+        resident = self.find(manifest)
+        return None if resident is None else Lease(resident, ended=self._ended)
+
     async def lease(self, manifest: Manifest, *, keep_alive_s: float | None = None) -> Lease:
         """A variant, loaded if it is not there; the present build of it, whichever was chosen.
 

@@ -1,0 +1,72 @@
+"""What the store holds and what is planned with it, as of a second ago at most."""
+
+import math
+import time
+
+from model_store.manifest import Manifest
+from model_store.registry import Registry
+from service.engine.choice import AUTO, SPEECH_FAMILIES, Choices
+from service.engine.device import Device
+from service.engine.plan import Costs
+from service.engine.planner import Planner
+from service.errors import ModelNotFound
+from service.settings import Settings
+
+READ_S = 1.0
+"""How old it may be: the store read for each request took a tenth of a core."""
+
+
+class Stock:
+    """The variants that write text."""
+
+    def __init__(self, registry: Registry, device: Device, settings: Settings) -> None:
+        self._registry, self._device, self._settings = registry, device, settings
+        self.planner = Planner(registry, device, settings)
+        self._known: Choices | None = None
+        self._stamp = 0
+        self._read_s = -math.inf
+
+    def choices(self, *, now: bool = False) -> Choices:
+        """What every name means; the very same object for as long as nothing changed."""
+        at_s = time.monotonic()
+        if self._known is None or now or at_s >= self._read_s + READ_S:
+            manifests, stamp = self._speakers(), self.planner.stamp()
+            if self._known is None or (manifests, stamp) != (self._known.manifests, self._stamp):
+                self._known, self._stamp = self.planner.choices(manifests), stamp
+            self._read_s = at_s
+        return self._known
+
+    def costs(self, name: str) -> Costs | None:
+        """What a variant costs on this machine, if that was measured."""
+        plan = self.choices().plans.get(name.partition(":")[0])
+        if plan is None:
+            return None
+        candidates = (*(one.candidate for one in plan.chosen), *(one.candidate for one in plan.excluded))
+        return next((one.costs for one in candidates if one.name == name), None)
+
+    def of_model(self, model: str) -> list[Manifest]:
+        """Its variants; all for `auto`.
+
+        Raises:
+            ModelNotFound: there is none.
+        """
+        manifests = self.choices().manifests
+        found = [manifest for manifest in manifests if model in (AUTO, manifest.model)]
+        if not found:
+            raise ModelNotFound(model, tuple(dict.fromkeys(manifest.model for manifest in manifests)))
+        return found
+
+    def survey(self) -> None:
+        """Measure what was never measured here: of the default model first, and of it what would serve without."""
+        if not self._settings.profile_s:
+            return
+        model = self._settings.model.partition(":")[0]
+        likely = "int8" if self._device.fast_int8 else "fp32"
+
+        def rank(one: Manifest) -> tuple[bool, bool, bool]:
+            return one.model != model, one.precision != likely, one.parent is not None and not one.evaluations
+
+        self.planner.surveyor().survey(sorted(self._speakers(), key=rank), within_s=self._settings.profile_s)
+
+    def _speakers(self) -> tuple[Manifest, ...]:
+        return tuple(manifest for manifest in self._registry.list() if manifest.family in SPEECH_FAMILIES)
