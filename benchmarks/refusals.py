@@ -111,13 +111,13 @@ def traffic(run: Run) -> Traffic:
 
 def measured(asked: argparse.Namespace, utterances: Sequence[Utterance]) -> dict[str, Outcome]:
     """With a damaged store, and with little memory."""
-    name, variant = SERVES.split(":")
-    ladder = {"WREN_LADDER": variant}
+    ladder = {"WREN_LADDER": SERVES}
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        registry = copied(asked.store, folder / "store", [SERVES, HEARS])
-        original = registry.get(name, variant)
-        bad = [add(registry, original, folder / "built") for add in (add_corrupted, add_shuffled)]
+        registry = copied(asked.store, folder / "store", [SERVES, LARGE, HEARS])
+        served, large = (registry.get(*name.split(":")) for name in (SERVES, LARGE))
+        built = folder / "built"
+        bad = [add_corrupted(registry, large, built), add_shuffled(registry, served, built)]
         cases = {
             "damaged": (registry.root, bad, ladder),
             f"{asked.memory} of memory": (asked.store, [LARGE], {**ladder, "WREN_MEMORY": asked.memory}),

@@ -123,7 +123,9 @@ def figures(found: Sequence[Stretch], texts: Texts, *, slower: str) -> dict[str,
 
 def _figures(stretch: Stretch, texts: Texts, quiet: Sequence[Timed], *, slower: str) -> Figures:
     switching = _switching(stretch, quiet, slower) if stretch.switches else None
-    return Figures(stretch.failures, wrong(stretch, texts), stretch.served, quantiles(stretch.answered), switching)
+    return Figures(
+        dict(stretch.failures), wrong(stretch, texts), dict(stretch.served), quantiles(stretch.answered), switching
+    )
 
 
 def _switching(stretch: Stretch, quiet: Sequence[Timed], slower: str) -> Switching:
