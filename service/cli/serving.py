@@ -59,4 +59,4 @@ def pin(
         raise typer.BadParameter("give what is to serve, or --none", param_hint="NAME")
     told = Remote(url, key).ask(PrecisionBody, "PUT", "/v1/precision", OrdersForm(model=model, pin=name))
     one = next((one for one in told.models if one.model == model), told.models[0])
-    typer.echo(f"{one.serving} serves {one.model}: {one.reason}")
+    typer.echo(f"{one.serving} serves {model}: {one.reason}")

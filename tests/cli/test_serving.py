@@ -35,7 +35,7 @@ def test_a_variant_is_loaded_and_unloaded(port: int) -> None:
 
 def test_a_variant_is_pinned_and_released_and_the_tables_tell(port: int) -> None:
     pinned = ask(port, "models", "pin", "int8")
-    assert (pinned.returncode, pinned.stdout) == (0, "fake:int8 serves fake: pinned\n"), pinned.stderr
+    assert (pinned.returncode, pinned.stdout) == (0, "fake:int8 serves auto: pinned\n"), pinned.stderr
     shown = ask(port, "precision")
     assert "pin int8" in shown.stdout
     assert "*  fake:int8" in shown.stdout
