@@ -2,12 +2,13 @@
 
 python -m benchmarks.cascade --data DIR [--pairs SMALL,LARGE … --kept DIR]
 
-Both variants hear every window, cut for the small one. Then it is decided window by window as the engine decides, and
-by other bounds; of the larger one's time only that of the windows that it would have heard is counted. --kept DIR keeps
-what was heard: all tables are computed from there. English alone.
+Both variants hear every window, cut for the small one, in turn. Then each window is decided as the engine decides, and
+by other bounds; of the larger one's time that of the windows that it would have heard is counted. --kept DIR keeps what
+was heard, and what is kept is not computed again. English alone.
 """
 
 import argparse
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,9 @@ HARDER = (
 
 Figures = dict[str, dict[str, float]]
 """By rule and column."""
+
+Pairs = Sequence[tuple[str, ...]]
+"""Names of variants: the small one, the large one."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +123,13 @@ def target_s(asked: argparse.Namespace, name: str) -> float:
     return families.load(Registry(asked.store).path(variant(asked.store, name))).target_window_s
 
 
-def show(title: str, figures: Figures) -> None:
-    columns = list(next(iter(figures.values())))
-    report.show(title, ["", *columns], [[name, *cells.values()] for name, cells in figures.items()])
+def heard(asked: argparse.Namespace, pairs: Pairs, utterances: Sequence[Utterance]) -> dict[float, dict[str, Outcomes]]:
+    """What each variant of a pair makes of the windows, by the length that those are packed to."""
+    names: dict[float, list[str]] = defaultdict(list)
+    for pair in pairs:
+        names[target_s(asked, pair[0])] += pair
+    listener = Listener(asked, utterances, asked.kept)
+    return {packed_s: listener.outcomes([*dict.fromkeys(of)], target_s=packed_s) for packed_s, of in names.items()}
 
 
 def main() -> None:
@@ -130,14 +138,18 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, help="folder of what was heard; left out, it is not kept")
     asked = parser.parse_args()
     utterances = [u for u in options.utterances(asked) if u.lang == "en"]
-    listener = Listener(asked, utterances, asked.kept)
+    pairs = [tuple(pair.split(",")) for pair in asked.pairs]
+    outcomes = heard(asked, pairs, utterances)
     found: dict[str, dict[str, Figures]] = {}
-    for pair in asked.pairs:
-        names = pair.split(",")
-        small, large = (listener.outcomes(name, target_s=target_s(asked, names[0])) for name in names)
-        found[pair] = {group: rows(members, small, large) for group, members in grouped(utterances).items()}
-        for group, figures in found[pair].items():
-            show(f"{' then '.join(names)}, {group}", figures)
+    for small, large in pairs:
+        ours = outcomes[target_s(asked, small)]
+        title = f"{small}, then {large}"
+        found[title] = {name: rows(of, ours[small], ours[large]) for name, of in grouped(utterances).items()}
+        for group, figures in found[title].items():
+            columns = list(next(iter(figures.values())))
+            report.show(
+                f"{title}; {group}", ["", *columns], [[rule, *cells.values()] for rule, cells in figures.items()]
+            )
     report.record("cascade", utterances, threads=asked.threads, pairs=found)
 
 

@@ -49,23 +49,39 @@ class Listener:
     utterances: Sequence[Utterance]
     kept: Path | None
 
-    def outcomes(self, name: str, *, target_s: float) -> Outcomes:
-        """What a variant makes of windows that are packed to `target_s`."""
-        if self.kept is None:
-            return _by_recording(self._heard(name, target_s))
-        build = variant(self.asked.store, name).digest[:8]
-        file = self.kept / f"{name.replace(':', '-')}-{build}-{target_s:g}s-{digest(self.utterances)[:8]}.jsonl"
-        if not file.exists():
-            lines = [one.model_dump_json() for one in self._heard(name, target_s)]
-            self.kept.mkdir(parents=True, exist_ok=True)
-            file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        return _by_recording(map(Outcome.model_validate_json, file.read_bytes().splitlines()))
+    def outcomes(self, names: Sequence[str], *, target_s: float) -> dict[str, Outcomes]:
+        """What each variant makes of windows that are packed to `target_s`."""
+        kept = {name: [*self._read(name, target_s)] for name in names}
+        found = kept | self._heard([name for name in names if not kept[name]], target_s)
+        return {name: _by_recording(found[name]) for name in names}
 
-    def _heard(self, name: str, target_s: float) -> Iterator[Outcome]:
-        pipeline = load(self.asked, name)
-        for u in report.progress(self.utterances, name):
-            for window in pipeline.windows(waveform(u), target_s=target_s):
-                yield _outcome(pipeline.recognizer, u, window)
+    def _file(self, name: str, target_s: float) -> Path | None:
+        build = variant(self.asked.store, name).digest[:8]
+        named = f"{name.replace(':', '-')}-{build}-{target_s:g}s-{digest(self.utterances)[:8]}.jsonl"
+        return self.kept / named if self.kept else None
+
+    def _read(self, name: str, target_s: float) -> Iterator[Outcome]:
+        file = self._file(name, target_s)
+        lines = file.read_bytes().splitlines() if file and file.exists() else []
+        return map(Outcome.model_validate_json, lines)
+
+    def _heard(self, names: Sequence[str], target_s: float) -> dict[str, list[Outcome]]:
+        """In turn, window by window: what else the machine does then slows them all alike."""
+        pipelines = {name: load(self.asked, name) for name in names}
+        found: dict[str, list[Outcome]] = {name: [] for name in names}
+        for u in report.progress(self.utterances if names else (), "windows"):
+            for window in pipelines[names[0]].windows(waveform(u), target_s=target_s):
+                for name, pipeline in pipelines.items():
+                    found[name].append(_outcome(pipeline.recognizer, u, window))
+        for name, outcomes in found.items():
+            self._keep(name, target_s, outcomes)
+        return found
+
+    def _keep(self, name: str, target_s: float, outcomes: Sequence[Outcome]) -> None:
+        file = self._file(name, target_s)
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("".join(f"{one.model_dump_json()}\n" for one in outcomes), encoding="utf-8")
 
 
 def _outcome(recognizer: Recognizer, u: Utterance, window: Window) -> Outcome:
@@ -75,7 +91,7 @@ def _outcome(recognizer: Recognizer, u: Utterance, window: Window) -> Outcome:
     return Outcome(audio=u.name, duration_s=window.duration_s, seconds=seconds, segments=part.segments)
 
 
-def _by_recording(outcomes: Iterator[Outcome]) -> Outcomes:
+def _by_recording(outcomes: Sequence[Outcome]) -> Outcomes:
     found: Outcomes = defaultdict(list)
     for one in outcomes:
         found[one.audio].append(one)

@@ -13,6 +13,8 @@ from benchmarks.speech import PACKAGED, Utterance, load
 from service.recognition.types import Segment, Token
 from tests.store import STORE
 
+TINY = "whisper-tiny.en:int8"
+
 BYTE = b"\xe2"
 """A token may be a part of a character."""
 
@@ -50,11 +52,12 @@ def test_outcomes_are_read_as_they_were_kept() -> None:
 
 def test_what_was_heard_is_kept(tmp_path: Path, spoken: Utterance) -> None:
     listener = Listener(argparse.Namespace(store=STORE, threads=1), [spoken], tmp_path)
-    first = listener.outcomes("whisper-tiny.en:int8", target_s=9.0)
+    first = listener.outcomes([TINY], target_s=9.0)[TINY][spoken.name]
     (kept,) = tmp_path.iterdir()
-    assert first[spoken.name] == [Outcome.model_validate_json(line) for line in kept.read_bytes().splitlines()]
-    kept.write_text("")
-    assert listener.outcomes("whisper-tiny.en:int8", target_s=9.0) == {}
+    assert first == [Outcome.model_validate_json(line) for line in kept.read_bytes().splitlines()]
+    told = outcome(" told", 0.5, 1.0).model_copy(update={"audio": spoken.name})
+    kept.write_text(told.model_dump_json())
+    assert listener.outcomes([TINY], target_s=9.0)[TINY][spoken.name] == [told]
 
 
 def test_sets_that_are_judged_stand_apart(spoken: Utterance) -> None:
