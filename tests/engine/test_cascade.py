@@ -5,7 +5,12 @@ import math
 import pytest
 
 from service.engine.cascade import AS_SURE, SLOWER, SURE, Tally, again, better, confidence, doubt
+from service.engine.engine import LocalEngine
 from service.recognition.types import Segment, Token
+from service.settings import Settings
+from tests.audio.speech import recording
+from tests.engine.recordings import TINY, request, text_of
+from tests.store import STORE
 
 LOOP = " a loop" * 40
 
@@ -76,3 +81,23 @@ def test_a_loop_is_given_up_for_any_text() -> None:
 
 def test_what_was_heard_again_is_told() -> None:
     assert Tally(9, 2, 1).told("whisper-base:int8") == "2 of 9 windows again by whisper-base:int8, 1 taken"
+
+
+@pytest.mark.anyio
+async def test_the_engine_lets_the_larger_model_hear_what_the_served_one_doubts() -> None:
+    counting = recording("en/counting")
+    settings = Settings(
+        store=STORE, model=f"{TINY}:int8", cascade="whisper-base:int8", threads=1, profile_s=0, latency=60_000
+    )
+    engine = LocalEngine(settings)
+    await engine.start()
+    try:
+        served = await engine.transcribe(request(counting))
+        large = await text_of(engine, counting, model="whisper-base:int8")
+        obeyed = await engine.transcribe(request(counting, model=f"{TINY}:int8"))
+    finally:
+        await engine.close()
+    assert served.transcript.text == large != obeyed.transcript.text
+    assert served.reason.endswith("1 of 1 windows again by whisper-base:int8, 1 taken")
+    assert (served.cascaded, obeyed.cascaded) == (1, 0)
+    assert served.manifest.name == obeyed.manifest.name == f"{TINY}:int8"
