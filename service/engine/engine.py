@@ -171,7 +171,7 @@ class LocalEngine:
 
     async def load_model(self, name: str, *, keep_alive_s: float | None = None) -> ModelInfo:
         choice = self._governor.choose(name)
-        await self._variants.load(choice.manifest, keep_alive_s=keep_alive_s)
+        await self._variants.load(choice.manifest, reason="ordered", keep_alive_s=keep_alive_s)
         return self._variants.info(choice.manifest)
 
     async def unload_model(self, name: str) -> tuple[ModelInfo, ...]:
@@ -257,7 +257,7 @@ class LocalEngine:
 
     @contextmanager
     def _cascade(self, request: Request, hosted: Hosted) -> Iterator[Cascade | None]:
-        """The larger variant for what this one is unsure of; none for who insists on one, or while there is much to do."""
+        """The larger variant for what this one is unsure of; none for who insists on one or under strain."""
         name = self._settings.cascade
         obeyed = self._stock.choices().key(request.model) is None
         if name is None or obeyed or request.options.task == "translate" or self._governor.strained(request.model):

@@ -229,6 +229,8 @@ class Governor:
         """Ask the policy; a switch if it wants another variant. `tried` is tried again even if it failed lately."""
         blocked = self._variants.failing().keys() - {tried}
         decision = decide(post.ladder, post.standing, post.orders, signals, blocked=blocked)
+        if decision.cause == "order" and post.orders == Orders():
+            decision = replace(decision, reason=f"an operator's orders have ended; {decision.reason}")
         post.decision = decision
         target = post.choices.manifest(decision.name)
         if target is None or target.digest == post.serving.digest:
@@ -246,7 +248,7 @@ class Governor:
         grown_bytes = 0
         try:
             if self._variants.find(target) is None:
-                grown_bytes = (await self._variants.load(target)).memory_bytes
+                grown_bytes = (await self._variants.load(target, reason="it is to serve")).memory_bytes
         except WrenError as error:
             post.standing = replace(post.standing, since_s=time.monotonic())
             return error

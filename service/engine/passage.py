@@ -93,7 +93,7 @@ class Passage:
         self._duration_s = self.share.left_s
         due_s = due(self.arrived_s, self._duration_s, self.request.deadline_s)
         self._ticket = Ticket(self.request.client, self.request.priority, due_s)
-        self.rooms.delays.opened(self._ticket, self.arrived_s)
+        self.rooms.delays.opened(self._ticket, time.monotonic())  # who waited for a variant to load waited for that
 
     async def segments(self) -> AsyncGenerator[Segment, None]:
         """The segments, in order.

@@ -200,13 +200,13 @@ class Variants:
         resident = self.find(manifest)
         while resident is None:
             self._refuse_failing(manifest)
-            loaded = await self.load(manifest)
+            loaded = await self.load(manifest, reason="a request wants it")
             resident = loaded if loaded is self._residents.get(manifest.name) else None  # it may be on its way out
         if keep_alive_s is not None:
             resident.keep_s = keep_alive_s
         return Lease(resident, ended=self._ended)
 
-    async def load(self, manifest: Manifest, *, keep_alive_s: float | None = None) -> Resident:
+    async def load(self, manifest: Manifest, *, reason: str, keep_alive_s: float | None = None) -> Resident:
         """Have a variant in memory, tried again even if it failed a moment ago.
 
         Raises:
@@ -214,7 +214,7 @@ class Variants:
         """
         name = manifest.name
         if name not in self._loading:
-            self._loading[name] = asyncio.create_task(self._load(manifest))
+            self._loading[name] = asyncio.create_task(self._load(manifest, reason))
             self._loading[name].add_done_callback(lambda task: self._loaded(name, task))
         resident = await asyncio.shield(self._loading[name])
         if keep_alive_s is not None:
@@ -227,7 +227,7 @@ class Variants:
         Raises:
             ModelUnavailable: as above.
         """
-        return await self._brought(manifest, lambda: self._loader.settle(manifest, planned))
+        return await self._brought(manifest, lambda: self._loader.settle(manifest, planned), "it is to serve")
 
     async def unload(self, name: str, *, reason: str) -> None:
         """Take a variant out of memory, if it is there; returns when its last lease has ended and it is gone."""
@@ -278,15 +278,17 @@ class Variants:
         if failure and failure.at_s > time.monotonic() - RETRY_S and not isinstance(failure.error, NoRoom):
             raise failure.error.with_traceback(None)
 
-    async def _load(self, manifest: Manifest) -> Resident:
+    async def _load(self, manifest: Manifest, reason: str) -> Resident:
         present = await self._in_thread(lambda: self._loader.present(manifest))
         if found := self.find(present):
             return found
         while same := [task for one, task in self._leaving.items() if one.hosted.manifest.digest == present.digest]:
             await asyncio.wait(same)
-        return await self._brought(present, lambda: self._loader.load(present), needs_room=True)
+        return await self._brought(present, lambda: self._loader.load(present), reason, needs_room=True)
 
-    async def _brought(self, manifest: Manifest, bring: Callable[[], Hosted], *, needs_room: bool = False) -> Resident:
+    async def _brought(
+        self, manifest: Manifest, bring: Callable[[], Hosted], reason: str, *, needs_room: bool = False
+    ) -> Resident:
         began_s = time.monotonic()
         try:
             if needs_room:
@@ -302,7 +304,7 @@ class Variants:
         if old := self._residents.get(manifest.name):
             self._retire(old, "another build took its place")
         self._residents[manifest.name] = resident
-        self._note("loaded", manifest.name, "it was wanted", began_s, resident.memory_bytes)
+        self._note("loaded", manifest.name, reason, began_s, resident.memory_bytes)
         return resident
 
     async def _make_room(self, manifest: Manifest) -> None:

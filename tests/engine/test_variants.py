@@ -151,9 +151,9 @@ async def test_a_variant_that_fails_is_reported_and_not_tried_for_a_while() -> N
 async def test_an_order_tries_again_what_failed() -> None:
     async with house(FakeLoader(faults={ONE.name: "its file is damaged"})) as at:
         with pytest.raises(ModelUnavailable):
-            await at.variants.load(ONE)
+            await at.variants.load(ONE, reason="ordered")
         at.loader.faults.clear()
-        await at.variants.load(ONE)
+        await at.variants.load(ONE, reason="ordered")
         assert at.states()[0] == "loaded"
         assert at.variants.failing() == {}
 
@@ -171,10 +171,10 @@ async def test_the_least_lately_used_makes_room() -> None:
     limit = Limit(read_resident().now_bytes + 50 * MIB, "WREN_MEMORY", chosen=True)
     async with house(limit=limit, needs={THREE.name: 120 * MIB}) as at:
         for manifest in (ONE, TWO):
-            (await at.variants.load(manifest)).memory_bytes = 100 * MIB
+            (await at.variants.load(manifest, reason="ordered")).memory_bytes = 100 * MIB
         with await at.variants.lease(ONE):
             pass
-        await at.variants.load(THREE)
+        await at.variants.load(THREE, reason="ordered")
         assert at.states() == ["loaded", "available", "loaded"]
 
 
@@ -182,10 +182,10 @@ async def test_what_serves_or_is_used_never_makes_room() -> None:
     limit = Limit(read_resident().now_bytes + 50 * MIB, "WREN_MEMORY", chosen=True)
     async with house(limit=limit, needs={THREE.name: 120 * MIB}) as at:
         for manifest in (ONE, TWO):
-            (await at.variants.load(manifest)).memory_bytes = 100 * MIB
+            (await at.variants.load(manifest, reason="ordered")).memory_bytes = 100 * MIB
         at.variants.serving = {ONE.name}
         with await at.variants.lease(TWO), pytest.raises(NoRoom):
-            await at.variants.load(THREE)
+            await at.variants.load(THREE, reason="ordered")
         assert at.states() == ["loaded", "loaded", "failed"]
 
 
@@ -203,8 +203,8 @@ async def test_a_request_says_how_long_its_variant_stays(keep_alive_s: float | N
 
 async def test_what_is_idle_for_too_long_goes() -> None:
     async with house(idle_s=0.01) as at:
-        await at.variants.load(ONE)
-        await at.variants.load(TWO, keep_alive_s=math.inf)
+        await at.variants.load(ONE, reason="ordered")
+        await at.variants.load(TWO, reason="ordered", keep_alive_s=math.inf)
         await asyncio.sleep(0.02)
         at.variants.tend()
         await eventually(lambda: at.states()[0] == "available")
@@ -213,7 +213,7 @@ async def test_what_is_idle_for_too_long_goes() -> None:
 
 async def test_what_serves_stays_where_no_idle_time_is_set() -> None:
     async with house() as at:
-        serves, other = await at.variants.load(ONE), await at.variants.load(TWO)
+        serves, other = await at.variants.load(ONE, reason="ordered"), await at.variants.load(TWO, reason="ordered")
         at.variants.serving = {ONE.name}
         serves.used_s = other.used_s = serves.used_s - 1e6
         at.variants.tend()
@@ -248,7 +248,7 @@ async def test_leases_go_on_with_what_was_renewed() -> None:
 async def test_memory_that_is_short_is_relieved_of_what_is_idle() -> None:
     async with house() as at:
         for manifest in (ONE, TWO, THREE):
-            await at.variants.load(manifest)
+            await at.variants.load(manifest, reason="ordered")
         at.variants.serving = {ONE.name}
         with await at.variants.lease(TWO):
             at.variants.relieve()
