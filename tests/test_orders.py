@@ -68,8 +68,13 @@ def test_what_is_loaded_is_shown_and_what_is_unloaded_is_gone(server: LiveServer
 
 def test_with_keep_alive_0_a_variant_leaves_when_it_has_answered(client: httpx.Client) -> None:
     assert heard_by(client, variant="int8", keep_alive="0") == f"{TINY}:int8"
-    assert client.post(f"/v1/models/{TINY}:int8/unload").json()["data"] == []  # it waits for what is leaving
-    assert client.get(f"/v1/models/{TINY}:int8").json()["state"] == "available"
+    client.post(f"/v1/models/{TINY}:int8/unload")  # waits for what is on its way out already
+    event = client.get("/v1/precision").json()["events"][0]
+    assert (event["kind"], event["variant"], event["reason"]) == (
+        "unloaded",
+        f"{TINY}:int8",
+        "nobody has used it for 0 s",
+    )
 
 
 def test_orders_need_the_key_also_from_this_machine(server: LiveServer) -> None:
