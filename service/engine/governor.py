@@ -45,14 +45,14 @@ class Post:
     ladder: Ladder
     serving: Manifest
     reason: str
+    standing: Standing
+    asked_s: float
     cause: Cause = "start"
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
-    standing: Standing = field(default_factory=lambda: Standing(since_s=time.monotonic()))
     orders: Orders = field(default_factory=Orders)
     decision: Decision | None = None
     switching: "asyncio.Task[WrenError | None] | None" = None
     switching_to: str | None = None
-    asked_s: float = field(default_factory=time.monotonic)
     ordering: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -68,6 +68,7 @@ class Governor:
         signals: Callable[[], Signals],
         switched: Callable[[str, str], None],
         listed: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make one.
 
@@ -78,10 +79,11 @@ class Governor:
             signals: what the policy sees now.
             switched: is told the names of what served and of what serves in its place.
             listed: as the setting.
+            clock: that of the signals.
         """
         self._variants, self._journal = variants, journal
         self._choices, self._signals = choices, signals
-        self._switched, self._listed = switched, tuple(listed)
+        self._switched, self._listed, self._clock = switched, tuple(listed), clock
         self._posts: dict[str, Post] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -118,7 +120,7 @@ class Governor:
         if key is None:
             return choices.choose(name)
         post = self._post(key)
-        post.asked_s = time.monotonic()
+        post.asked_s = self._clock()
         if language is not None and language not in post.serving.languages:
             return choices.choose(key, language=language)
         return Choice(post.serving, post.reason) if wish is None else self._wished(post, wish)
@@ -134,7 +136,7 @@ class Governor:
 
     def look(self) -> None:
         """See what should serve now, and begin to switch where that is something else."""
-        signals, now = self._signals(), time.monotonic()
+        signals, now = self._signals(), self._clock()
         for post in self._posts.values():
             self._renew(post)
             used = post.model == post.choices.default or now - post.asked_s < IN_USE_S
@@ -195,7 +197,9 @@ class Governor:
             rungs = self._ladder(key, choices, chosen)
             first = rungs.rungs[0]
             serving = choices.manifest(first.name) or chosen.manifest
-            self._posts[key] = Post(key, choices, rungs, serving, first.reason)
+            now_s = self._clock()
+            standing = settled(rungs, serving.name, now_s)
+            self._posts[key] = Post(key, choices, rungs, serving, first.reason, standing, now_s)
         return self._posts[key]
 
     def _renew(self, post: Post) -> None:
@@ -210,7 +214,7 @@ class Governor:
             _log.debug("%s", error)
             return
         if [rung.name for rung in renewed.rungs] != [rung.name for rung in post.ladder.rungs]:
-            post.standing = settled(renewed, post.serving.name, time.monotonic(), cause="plan")
+            post.standing = settled(renewed, post.serving.name, self._clock(), cause="plan")
         post.ladder = renewed
 
     def _ladder(self, key: str, choices: Choices, chosen: Choice) -> Ladder:
@@ -244,13 +248,12 @@ class Governor:
 
     async def _switch(self, post: Post, decision: Decision, target: Manifest) -> WrenError | None:
         """Let the target serve; what kept it from that is given back, and has been noted."""
-        began_s = time.monotonic()
+        began_s = self._clock()
         grown_bytes = 0
         try:
             if self._variants.find(target) is None:
                 grown_bytes = (await self._variants.load(target, reason="it is to serve")).memory_bytes
         except WrenError as error:
-            post.standing = replace(post.standing, since_s=time.monotonic())
             return error
         else:
             self._take(post, decision, target, began_s, grown_bytes)
@@ -261,9 +264,9 @@ class Governor:
     def _take(self, post: Post, decision: Decision, target: Manifest, began_s: float, grown_bytes: int) -> None:
         previous = post.serving
         self._serves(post, target)
-        post.standing = replace(decision.standing, since_s=time.monotonic())
+        post.standing = replace(decision.standing, since_s=self._clock())
         post.cause, post.reason, post.since = decision.cause, decision.reason, datetime.now(UTC)
-        took_s = time.monotonic() - began_s
+        took_s = self._clock() - began_s
         happened = Event(
             post.since,
             "switched",

@@ -1,7 +1,9 @@
 """Variants that cost nothing to load, and what loads them as a test wants it."""
 
+import asyncio
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -60,3 +62,10 @@ class FakeLoader:
     def renew(self, lost: Hosted) -> Hosted:
         time.sleep(0.01)
         return self.load(lost.manifest)
+
+
+async def eventually(happened: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    async with asyncio.timeout(5):
+        while not happened():  # noqa: ASYNC110 - threads load and close
+            await asyncio.sleep(0.005)

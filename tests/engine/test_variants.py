@@ -1,7 +1,7 @@
 import asyncio
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from service.engine.profile import Hosted
 from service.engine.resident import read_resident
 from service.engine.variants import Variants
 from service.errors import ModelUnavailable, NoRoom
-from tests.engine.hosting import FakeLoader, manifest_of
+from tests.engine.hosting import FakeLoader, eventually, manifest_of
 
 pytestmark = pytest.mark.anyio
 
@@ -62,12 +62,6 @@ async def house(
     )
     yield House(variants, loader, journal, forgotten)
     await variants.close()
-
-
-async def eventually(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not happened():  # noqa: ASYNC110 - threads load and close
-            await asyncio.sleep(0.005)
 
 
 async def test_a_variant_is_loaded_once_whoever_asks() -> None:
