@@ -116,9 +116,10 @@ def show(found: dict[str, Level], default: str) -> None:
 
 def parsed() -> argparse.Namespace:
     parser = options.parser(__doc__, sets=("libri_eval",))
-    parser.add_argument("--cycles", type=int, default=50)
+    parser.add_argument("--cycles", type=int, help=f"more than {FIRST}; default: 50, without --data {FIRST + 1}")
     parser.add_argument("--default", default="moonshine-tiny:int8", help="what the server serves meanwhile")
     asked = parser.parse_args()
+    asked.cycles = int(options.size(asked, asked.cycles, full=50, trial=FIRST + 1))
     if asked.cycles <= FIRST:
         parser.error(f"--cycles: more than {FIRST}")
     return asked

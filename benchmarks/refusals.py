@@ -1,10 +1,11 @@
 """Is a variant that is damaged, wrong or too large refused by its name and reason, while others are served?
 
-python -m benchmarks.refusals [--clients 4 --memory 300MB --data DIR]
+python -m benchmarks.refusals [--clients 4 --memory 300MB 400MB --data DIR]
 
 A copy of the store gets a variant with one wrong byte, and one whose checksums are right and whose weights are
-shuffled; a server with little memory is asked for fp32. Each is asked for by a request that names it, by an order to
-load it and by a pin, while clients ask without a pause. Everything they get must be the text of what served before.
+shuffled; servers with too little memory for fp32, or for it beside what serves, are asked for fp32. Each is asked for
+by a request that names it, by an order to load it and by a pin, while clients ask without a pause. Everything they get
+must be the text of what served before.
 """
 
 import argparse
@@ -110,7 +111,7 @@ def traffic(run: Run) -> Traffic:
 
 
 def measured(asked: argparse.Namespace, utterances: Sequence[Utterance]) -> dict[str, Outcome]:
-    """With a damaged store, and with little memory."""
+    """With a damaged store, and with so much memory."""
     ladder = {"WREN_LADDER": SERVES}
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -120,7 +121,7 @@ def measured(asked: argparse.Namespace, utterances: Sequence[Utterance]) -> dict
         bad = [add_corrupted(registry, large, built), add_shuffled(registry, served, built)]
         cases = {
             "damaged": (registry.root, bad, ladder),
-            f"{asked.memory} of memory": (asked.store, [LARGE], {**ladder, "WREN_MEMORY": asked.memory}),
+            **{f"{size} of memory": (asked.store, [LARGE], {**ladder, "WREN_MEMORY": size}) for size in asked.memory},
         }
         found: dict[str, Outcome] = {}
         for title, (store, variants, settings) in cases.items():
@@ -131,13 +132,13 @@ def measured(asked: argparse.Namespace, utterances: Sequence[Utterance]) -> dict
 
 
 def show(found: dict[str, Outcome]) -> None:
-    orders = [one for outcome in found.values() for one in outcome.refused]
     rows: list[list[report.Cell]] = []
-    for one in orders:
-        rows.append([one.variant, one.asked, one.status, one.code, "yes" if one.right else "NO"])
+    for title, outcome in found.items():
+        for one in outcome.refused:
+            rows.append([f"{title}: {one.variant}", one.asked, one.status, one.code, "yes" if one.right else "NO"])
     report.show("Orders", ["", "asked for", "status", "code", "refused by name"], rows)
-    for variant, reason in {one.variant: one.reason for one in orders}.items():
-        print(f"{variant}: {reason}\n")
+    for reason in dict.fromkeys(one.reason for outcome in found.values() for one in outcome.refused):
+        print(f"{reason}\n")
     others: list[list[report.Cell]] = []
     for title, outcome in found.items():
         got = outcome.traffic
@@ -148,7 +149,8 @@ def show(found: dict[str, Outcome]) -> None:
 def parsed() -> argparse.Namespace:
     parser = options.parser(__doc__, sets=SETS)
     parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("--memory", default="300MB", help=f"WREN_MEMORY that has no room for {LARGE}")
+    memory = f"WREN_MEMORY with no room for {LARGE}, or none beside {SERVES}"
+    parser.add_argument("--memory", nargs="+", default=["300MB", "400MB"], metavar="SIZE", help=memory)
     return parser.parse_args()
 
 

@@ -74,9 +74,10 @@ def _high(phases: Sequence[Phase]) -> tuple[Phase, tuple[float, float]]:
 
 
 def moves(found: Course, phases: Sequence[Phase]) -> dict[str, float | int | None]:
-    """Seconds from the step of the load to the lower rung, and from its end to the upper one."""
+    """Seconds from the step of the load to the lower rung, and from its end back to the upper one."""
     _, (start_s, end_s) = _high(phases)
-    down_s, up_s = found.first(RUNGS[-1], after_s=start_s), found.first(RUNGS[0], after_s=end_s)
+    down_s = found.first(RUNGS[-1], after_s=start_s)
+    up_s = None if down_s is None else found.first(RUNGS[0], after_s=end_s)
     return {"down_s": down_s, "up_s": up_s, "switches": found.switches}
 
 

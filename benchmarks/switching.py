@@ -32,8 +32,8 @@ SETTINGS = {"WREN_LADDER": ",".join(RUNGS), "WREN_IDLE_S": "-1"}
 EVERY_S = 2.0
 """From one switch to the next, if it was done in time."""
 
-GIVE_UP_S = 600.0
-"""No stretch is longer."""
+GIVE_UP_S = 1800.0
+"""No stretch is longer, however long switches take."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,8 @@ def test_course_tells_phases_and_moves(spoken: list[Utterance]) -> None:
     assert high is not None
     assert high.p95_ms == pytest.approx(2000)
     assert told([]).answered is None
-    assert moves(Course((), (seen(0, "fp32"),)), PHASES)["down_s"] is None
+    fixed = Course((), (seen(0, "fp32"), seen(29, "fp32")))
+    assert moves(fixed, PHASES) == {"down_s": None, "up_s": None, "switches": 0}
 
 
 def test_looks_of_the_policy_are_taken_once() -> None:
