@@ -1,6 +1,6 @@
 """Does anybody notice when the variant that serves is switched under steady load?
 
-python -m benchmarks.switching --data DIR [--switches 50 --load 0.8 --calm-s 40]
+python -m benchmarks.switching --data DIR [--switches 50 --load 0.8 --calm-s 30]
 
 Requests come at 80 % of what the slower variant carries (an open loop): with either variant pinned, then while the pin
 goes back and forth, with both in memory, and again with the other one unloaded before each switch, so that each has to
@@ -111,7 +111,7 @@ async def measured(
     server: Server, utterances: Sequence[Utterance], asked: argparse.Namespace
 ) -> tuple[float, dict[str, Figures]]:
     """The requests a second that came, and what came of each stretch."""
-    calm_s = options.size(asked, asked.calm_s, full=40.0, trial=3.0)
+    calm_s = options.size(asked, asked.calm_s, full=30.0, trial=3.0)
     switches = int(options.size(asked, asked.switches, full=50, trial=4))
     texts = await alone(server, utterances)
     async with Operator(server) as operator:
@@ -143,7 +143,7 @@ def parsed() -> argparse.Namespace:
     parser = options.parser(__doc__, sets=SETS)
     parser.add_argument("--switches", type=int, help="there and back; default: 50, without --data 4")
     parser.add_argument("--load", type=float, default=0.8, help="share of what the slower variant carries")
-    parser.add_argument("--calm-s", type=float, help="of each stretch without switches; default: 40, without --data 3")
+    parser.add_argument("--calm-s", type=float, help="of each stretch without switches; default: 30, without --data 3")
     return parser.parse_args()
 
 
