@@ -29,7 +29,7 @@ RELEASE_S = 10.0
 MOST_PATIENCE_S = 600.0
 """The longest that calm must last before a step up."""
 
-SHORT_S, LASTING_S = 30.0, 120.0
+SHORT_S, LASTING_S = 120.0, 300.0
 """A step up that lasts less than the first doubles the patience; after one that lasts the second it is as at first."""
 
 
