@@ -91,8 +91,8 @@ class ModelUnavailable(WrenError, RuntimeError):
     """The variant is in the store and cannot be loaded."""
 
     def __init__(self, name: str, reason: str) -> None:
-        self.name, self.reason = name, reason
-        super().__init__(f"The model {name!r} cannot be loaded: {reason}.")
+        self.name, self.reason = name, reason.rstrip(".")
+        super().__init__(f"The model {name!r} cannot be loaded: {self.reason}.")
 
 
 class NothingFits(WrenError, RuntimeError):

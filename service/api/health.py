@@ -63,7 +63,7 @@ class Readiness(BaseModel):
 
 
 def readiness(load: Load, *, stuck_s: float) -> Readiness:
-    """Ready is who has a warm model, room in its queue, and finished a batch lately if it has work."""
+    """Ready is who has loaded its model, room in its queue, and finished a batch lately if it has work."""
     status, reason = _status(load, stalled_limit_s=min(STALLED_S, STALLED_SHARE * stuck_s))
     return Readiness(
         status=status,
@@ -80,7 +80,7 @@ def readiness(load: Load, *, stuck_s: float) -> Readiness:
 
 
 def _status(load: Load, *, stalled_limit_s: float) -> tuple[Status, str | None]:
-    if not load.loaded:
+    if not load.loaded and not load.executors:  # what was loaded may have left memory since
         return "loading", "No model is loaded yet."
     if load.stalled_s >= stalled_limit_s:
         return "stalled", f"There is work, and for {load.stalled_s:.1f} s no batch of it was done."

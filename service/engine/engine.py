@@ -175,9 +175,9 @@ class LocalEngine:
         return self._variants.info(choice.manifest)
 
     async def unload_model(self, name: str) -> tuple[ModelInfo, ...]:
-        meant = self._settings.model if name == AUTO else name
-        named = self._stock.choices().manifest(meant)
-        variants = [named] if named else self._stock.of_model(meant)
+        named = self._stock.choices().manifest(name)
+        model = self._settings.model.partition(":")[0] if name == AUTO else name
+        variants = [named] if named else self._stock.of_model(model)
         there = [one for one in variants if self._variants.info(one).state in ("loaded", "loading", "draining")]
         await asyncio.gather(*(self._variants.unload(one.name, reason="ordered") for one in there))
         return tuple(map(self._variants.info, there))
@@ -331,7 +331,7 @@ class LocalEngine:
     def _chosen(self, model: str) -> Choice | None:
         """What a model's name means; nothing if none of it can be served."""
         try:
-            return self._governor.choose(model)
+            return self._governor.meant(model)
         except (ModelNotFound, ModelUnavailable, NothingFits):
             return None
 

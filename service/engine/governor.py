@@ -125,6 +125,15 @@ class Governor:
             return choices.choose(key, language=language)
         return Choice(post.serving, post.reason) if wish is None else self._wished(post, wish)
 
+    def meant(self, name: str) -> Choice:
+        """The variant that a name means now, for who only looks.
+
+        Raises:
+            ModelNotFound, ModelUnavailable, NothingFits: there is none to be had.
+        """
+        post = self._posts.get(self._choices().key(name) or "")
+        return Choice(post.serving, post.reason) if post else self._choices().choose(name)
+
     def strained(self, name: str) -> bool:
         """Whether those who use this name wait so long that nothing should be computed but what must be."""
         post = self._posts.get(self._choices().key(name) or "")
@@ -237,7 +246,7 @@ class Governor:
             decision = replace(decision, reason=f"an operator's orders have ended; {decision.reason}")
         post.decision = decision
         target = post.choices.manifest(decision.name)
-        if target is None or target.digest == post.serving.digest:
+        if target is None or _same(target, post.serving):
             post.standing = decision.standing
             if decision.cause != post.cause:
                 post.cause, post.reason = decision.cause, decision.reason
@@ -309,10 +318,11 @@ class Governor:
 
     def _resolved(self, post: Post, orders: Orders) -> Orders:
         """With the names of variants; bounds are rungs of the ladder."""
+        before = post.orders  # what is as before was looked at then; its rung may have left the ladder meanwhile
         return Orders(
             pin=self._meant(post, "pin", orders.pin),
-            highest=self._rung(post, "highest", orders.highest),
-            lowest=self._rung(post, "lowest", orders.lowest),
+            highest=before.highest if orders.highest == before.highest else self._rung(post, "highest", orders.highest),
+            lowest=before.lowest if orders.lowest == before.lowest else self._rung(post, "lowest", orders.lowest),
         )
 
     def _meant(self, post: Post, param: str, name: str | None) -> str | None:
@@ -338,6 +348,11 @@ class Governor:
         )
 
 
+def _same(one: Manifest, other: Manifest) -> bool:
+    """Whether they are the same build of the same variant."""
+    return (one.name, one.digest) == (other.name, other.digest)
+
+
 def _in_order(post: Post) -> Iterator[str]:
     """What may serve at the start, the first choice first."""
     plan = _plan(post.choices, post.model)
@@ -352,7 +367,7 @@ def _plan(choices: Choices, key: str) -> Plan:
 
 def _governed(post: Post) -> Governed:
     return Governed(
-        post.model,
+        AUTO if ":" in post.model else post.model,
         post.serving.name,
         post.cause,
         post.reason,

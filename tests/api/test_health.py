@@ -36,12 +36,18 @@ async def test_ready_names_what_is_loaded_and_how_busy_it_is() -> None:
 
 @pytest.mark.anyio
 async def test_nothing_loaded_is_not_ready_but_alive() -> None:
-    engine = DisklessEngine(FOX, infos=(model_info("fake", "fp32"),))
+    engine = DisklessEngine(FOX, infos=(model_info("fake", "fp32"),), busy=Load())
     async with client_of(app_of(engine)) as client:
         ready, live = await client.get("/health/ready"), await client.get("/health/live")
     assert (ready.status_code, ready.json()["status"]) == (503, "loading")
     assert ready.json()["reason"]
     assert (live.status_code, live.json()) == (200, {"status": "ok"})
+
+
+async def test_a_server_whose_models_have_left_memory_is_ready_to_load_them_again() -> None:
+    engine = DisklessEngine(FOX, busy=Load(limit_s=100, executors=1))
+    async with client_of(app_of(engine)) as client:
+        assert (await client.get("/health/ready")).json()["status"] == "ok"
 
 
 @pytest.mark.anyio

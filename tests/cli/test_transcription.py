@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from service.api import forms
-from service.cli.outputs import Format, plan_jobs
 from service.audio.sample import SAMPLE
+from service.cli.outputs import Format, plan_jobs
 from service.cli.transcription import Transcription
 from service.engine.fake import FakeEngine
 from service.errors import UndecodableAudio
