@@ -122,7 +122,9 @@ class Governor:
         post = self._post(key)
         post.asked_s = self._clock()
         if language is not None and language not in post.serving.languages:
-            return choices.choose(key, language=language)
+            other = choices.choose(key, language=language)
+            if language in other.manifest.languages:
+                return other
         return Choice(post.serving, post.reason) if wish is None else self._wished(post, wish)
 
     def meant(self, name: str) -> Choice:

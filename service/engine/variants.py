@@ -151,6 +151,7 @@ class Variants:
         self._leaving: dict[Resident, asyncio.Task[None]] = {}
         self._failures: dict[str, _Failure] = {}
         self._renewing = asyncio.Lock()
+        self._bringing = asyncio.Lock()  # room is made for one at a time, and taken before it is made for the next
 
     def names(self) -> tuple[str, ...]:
         """Of those in memory."""
@@ -289,22 +290,23 @@ class Variants:
     async def _brought(
         self, manifest: Manifest, bring: Callable[[], Hosted], reason: str, *, needs_room: bool = False
     ) -> Resident:
-        began_s = time.monotonic()
-        try:
-            if needs_room:
-                await self._make_room(manifest)
-            before_bytes = read_resident().now_bytes
-            hosted = await self._in_thread(bring)
-        except WrenError as error:
-            self._failures[manifest.name] = _Failure(error, time.monotonic())
-            self._note("failed", manifest.name, str(error), began_s)
-            raise
+        async with self._bringing:
+            began_s = time.monotonic()
+            try:
+                if needs_room:
+                    await self._make_room(manifest)
+                before_bytes = read_resident().now_bytes
+                hosted = await self._in_thread(bring)
+            except WrenError as error:
+                self._failures[manifest.name] = _Failure(error, time.monotonic())
+                self._note("failed", manifest.name, str(error), began_s)
+                raise
+            grown_bytes = read_resident().now_bytes - before_bytes
         self._failures.pop(manifest.name, None)
-        resident = Resident(hosted, read_resident().now_bytes - before_bytes, time.monotonic() - began_s)
         if old := self._residents.get(manifest.name):
             self._retire(old, "another build took its place")
-        self._residents[manifest.name] = resident
-        self._note("loaded", manifest.name, reason, began_s, resident.memory_bytes)
+        resident = self._residents[manifest.name] = Resident(hosted, grown_bytes, time.monotonic() - began_s)
+        self._note("loaded", manifest.name, reason, began_s, grown_bytes)
         return resident
 
     async def _make_room(self, manifest: Manifest) -> None:

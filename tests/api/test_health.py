@@ -44,6 +44,7 @@ async def test_nothing_loaded_is_not_ready_but_alive() -> None:
     assert (live.status_code, live.json()) == (200, {"status": "ok"})
 
 
+@pytest.mark.anyio
 async def test_a_server_whose_models_have_left_memory_is_ready_to_load_them_again() -> None:
     engine = DisklessEngine(FOX, busy=Load(limit_s=100, executors=1))
     async with client_of(app_of(engine)) as client:
