@@ -50,6 +50,10 @@ class Choices:
             return self.default
         return None if any(manifest.name == name for manifest in self.manifests) else name
 
+    def plan(self, key: str) -> Plan:
+        """Of a model, of that of a variant, or of all."""
+        return self.plans[key.partition(":")[0]]
+
     def manifest(self, name: str) -> Manifest | None:
         """The variant of this name."""
         return next((manifest for manifest in self.manifests if manifest.name == name), None)

@@ -7,22 +7,23 @@ with what they began with. A variant that cannot be loaded leaves everything as 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from model_store.manifest import Manifest, Precision
 from service.engine.choice import AUTO, Choice, Choices
 from service.engine.journal import Journal
-from service.engine.ladder import Ladder, Rung, given_ladder, ladder, named
-from service.engine.plan import Plan
-from service.engine.policy import decide, settled
+from service.engine.ladder import Ladder, Rung, given_ladder, ladder
+from service.engine.orders import resolved
+from service.engine.policy import decide, foreseen, settled
 from service.engine.precision import Cause, Decision, Orders, Signals, Standing
 from service.engine.profile import Hosted
 from service.engine.types import Event, Governed
 from service.engine.variants import Variants
 from service.engine.wishes import Scene, grant
-from service.errors import ModelUnavailable, OptionError, WrenError
+from service.errors import ModelUnavailable, WrenError
 
 _log = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ class Governor:
                 await asyncio.wait([post.switching])
             self._renew(post)
             before = post.orders
-            post.orders = self._resolved(post, orders)
+            post.orders = resolved(orders, before, post.ladder, choices, key=post.model)
             if post.orders.pin:
                 try:
                     choices.choose(post.orders.pin)  # refuses what may not be served here
@@ -230,7 +231,7 @@ class Governor:
 
     def _ladder(self, key: str, choices: Choices, chosen: Choice) -> Ladder:
         if self._listed and key == choices.default:
-            plan = _plan(choices, key)
+            plan = choices.plan(key)
             found = given_ladder(self._listed, choices.manifests, plan, model=key.partition(":")[0])
             if not found.rungs:
                 raise ModelUnavailable(key, "; ".join(f"{name}: {why}" for name, why in found.left_out))
@@ -252,10 +253,22 @@ class Governor:
             post.standing = decision.standing
             if decision.cause != post.cause:
                 post.cause, post.reason = decision.cause, decision.reason
+            self._look_ahead(post, signals, blocked)
             return None
         post.switching_to = target.name
         post.switching = asyncio.create_task(self._switch(post, decision, target))
         return post.switching
+
+    def _look_ahead(self, post: Post, signals: Signals, blocked: Set[str]) -> None:
+        """Have in memory what a little more load would have serve."""
+        name = foreseen(post.ladder, post.standing, post.orders, signals, blocked=blocked)
+        target = post.choices.manifest(name) if name else None
+        if target is not None and not self._variants.touch(target) and not self._tasks:
+            self._keep(self._bring(target))
+
+    async def _bring(self, target: Manifest) -> None:
+        with suppress(WrenError):  # it has been noted, and is passed over from now on
+            await self._variants.load(target, reason="much comes, and it would serve if more came")
 
     async def _switch(self, post: Post, decision: Decision, target: Manifest) -> WrenError | None:
         """Let the target serve; what kept it from that is given back, and has been noted."""
@@ -308,7 +321,7 @@ class Governor:
         manifest = post.choices.manifest(name)
         if manifest is None:
             raise ModelUnavailable(name, "it was removed from the store")
-        planned = {one.name: one for one in _plan(post.choices, post.model).chosen}
+        planned = {one.name: one for one in post.choices.plan(post.model).chosen}
         return Choice(manifest, post.reason, planned.get(name))
 
     def _wished(self, post: Post, wish: Precision) -> Choice:
@@ -318,37 +331,6 @@ class Governor:
         name, reason = grant(wish, post.choices.plans[serving.model], scene)
         return Choice(post.choices.manifest(name) or serving, reason)
 
-    def _resolved(self, post: Post, orders: Orders) -> Orders:
-        """With the names of variants; bounds are rungs of the ladder."""
-        before = post.orders  # what is as before was looked at then; its rung may have left the ladder meanwhile
-        return Orders(
-            pin=self._meant(post, "pin", orders.pin),
-            highest=before.highest if orders.highest == before.highest else self._rung(post, "highest", orders.highest),
-            lowest=before.lowest if orders.lowest == before.lowest else self._rung(post, "lowest", orders.lowest),
-        )
-
-    def _meant(self, post: Post, param: str, name: str | None) -> str | None:
-        if name is None:
-            return None
-        choices, model = post.choices, post.model.partition(":")[0]
-        found = named(name, choices.manifests, _plan(choices, post.model), model=model)
-        if found is None:
-            there = ", ".join(one.name for one in choices.manifests if model in (AUTO, one.model))
-            raise OptionError(f"The field '{param}' is {name!r}, which is none of {there}.", param=param)
-        return found
-
-    def _rung(self, post: Post, param: str, name: str | None) -> str | None:
-        rungs = [rung.name for rung in post.ladder.rungs]
-        if name is None or name in rungs:
-            return name
-        for rung in rungs:  # a precision means the rung that has it, though the plan may have another before
-            manifest = post.choices.manifest(rung)
-            if manifest and name in (manifest.variant, manifest.precision):
-                return rung
-        raise OptionError(
-            f"The field '{param}' is {name!r}, which is no rung of the ladder: {', '.join(rungs)}.", param=param
-        )
-
 
 def _same(one: Manifest, other: Manifest) -> bool:
     """Whether they are the same build of the same variant."""
@@ -357,14 +339,9 @@ def _same(one: Manifest, other: Manifest) -> bool:
 
 def _in_order(post: Post) -> Iterator[str]:
     """What may serve at the start, the first choice first."""
-    plan = _plan(post.choices, post.model)
+    plan = post.choices.plan(post.model)
     listed = (rung.name for rung in post.ladder.rungs)
     yield from dict.fromkeys((*listed, *(one.name for one in plan.chosen if ":" not in post.model)))
-
-
-def _plan(choices: Choices, key: str) -> Plan:
-    """Of a model, of that of a variant, or of all."""
-    return choices.plans[key.partition(":")[0]]
 
 
 def _governed(post: Post) -> Governed:

@@ -137,8 +137,9 @@ class Passage:
         if deadline_s is not None and self.share.left_s > deadline_s * backlog.speed:
             raise DeadlineExceeded(budget_s=deadline_s, asked=True)  # with nobody before it either
         verdict = backlog.verdict(self.share, deadline_s=deadline_s)
-        if verdict.cause != "none":
+        if verdict.cause == "queue":  # a deadline may be one that nobody could meet
             self.rooms.delays.turned_away(self._ticket, time.monotonic(), audio_s=self.share.left_s)
+        if verdict.cause != "none":
             raise Overloaded(verdict.reason, retry_after_s=verdict.retry_after_s, cause=verdict.cause)
 
     async def _look(self) -> None:

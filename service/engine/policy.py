@@ -33,6 +33,10 @@ SHORT_S, LASTING_S = 120.0, 300.0
 """A step up that lasts less than the first doubles the patience; after one that lasts the second it is as at first."""
 
 
+BUSY = 0.25
+"""Of a rung's measured speed, what comes in where the next rung down is worth its memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Verdict:
     """Of one rule: the rung that it wants, which may be the present one."""
@@ -78,6 +82,21 @@ def decide(
     after = view.standing if verdict.rung == standing.rung else _moved(view, verdict)
     reason = f"{orders.pin} is pinned and failed; {verdict.reason}" if orders.pin else verdict.reason
     return Decision(ladder.rungs[verdict.rung].name, after.cause, reason, after, view.interims)
+
+
+def foreseen(
+    ladder: Ladder, standing: Standing, orders: Orders, signals: Signals, *, blocked: Set[str] = frozenset()
+) -> str | None:
+    """The variant that a little more load would have serve: to have it in memory by then. None while there is no hurry.
+
+    What loads when the queue grows already takes its time from those who wait.
+    """
+    view = View(ladder, standing, orders, signals, blocked)
+    quicker = [rung for rung in view.below() if _is_quicker(rung, view.rung)]
+    if orders.pin is not None or not quicker:
+        return None
+    busy = view.rung.speed is not None and signals.offered >= BUSY * view.rung.speed
+    return quicker[0].name if busy or view.strained else None
 
 
 def _by_order(view: View) -> _Verdict | None:

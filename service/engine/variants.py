@@ -186,6 +186,13 @@ class Variants:
         found = self._residents.get(manifest.name)
         return found if found and found.hosted.manifest.digest == manifest.digest else None
 
+    def touch(self, manifest: Manifest) -> bool:
+        """Whether the variant is in memory, where it then counts as used."""
+        resident = self.find(manifest)
+        if resident is not None:
+            resident.used_s = time.monotonic()
+        return resident is not None
+
     def lease_present(self, manifest: Manifest) -> Lease | None:
         """The variant if it is in memory; at once."""
         resident = self.find(manifest)

@@ -207,6 +207,33 @@ async def test_bounds_hold_the_policy() -> None:
             await at.governor.order("tiny", Orders(highest="int4"))
 
 
+async def test_bounds_that_leave_nothing_are_refused() -> None:
+    async with court() as at:
+        with pytest.raises(OptionError, match="below"):
+            await at.governor.order("tiny", Orders(highest="pruned-int8", lowest="fp32"))
+
+
+async def test_a_bound_whose_rung_has_left_the_ladder_is_no_hindrance_to_other_orders() -> None:
+    async with court() as at:
+        await at.governor.order("tiny", Orders(lowest="pruned-int8"))
+        at.choices = choices_of([manifest_of(name) for name in (FP32, INT8)])
+        await at.governor.order("tiny", Orders(pin="int8", lowest=PRUNED))
+        assert at.serving == INT8
+
+
+async def test_while_much_comes_the_next_rung_is_in_memory_already() -> None:
+    async with court() as at:
+        await at.looks(4)
+        assert at.variants.names() == (FP32,)
+        at.signals[0] = replace(at.signals[0], offered=60.0)
+        at.governor.look()
+        await eventually(lambda: at.variants.names() == (FP32, INT8))
+        assert at.serving == FP32
+        await at.looks(1, delay_s=2.0)
+        assert at.serving == INT8
+        assert at.loader.loads == [FP32, INT8]
+
+
 async def test_orders_for_a_model_that_is_not_there_are_refused() -> None:
     async with court() as at:
         with pytest.raises(ModelNotFound):
