@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.units import parse_duration_ms, parse_size
@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     ladder: Listed = Field(
         default=(),
         description="Comma-separated variants, the best first, that precision moves on as load and memory change, such"
-        " as `fp32,int8`; empty follows the plan.",
+        " as `fp32,int8`; empty follows the plan. A variant that `WREN_MODEL` names goes before it.",
     )
     cascade: str | None = Field(
         default=None,
@@ -119,14 +119,6 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(item.strip() for item in value.split(",") if item.strip())
         return value
-
-    @field_validator("ladder")
-    @classmethod
-    def _needs_a_bare_model(cls, rungs: tuple[str, ...], known: ValidationInfo) -> tuple[str, ...]:
-        model = str(known.data.get("model", ""))
-        if rungs and ":" in model:
-            raise ValueError(f"a ladder moves and WREN_MODEL={model} does not; give WREN_MODEL without a variant")
-        return rungs
 
     @property
     def max_upload_bytes(self) -> int:

@@ -32,11 +32,9 @@ def test_a_limit_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, name: 
         Settings()
 
 
-def test_a_ladder_needs_a_model_that_may_move(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ladder_is_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WREN_LADDER", "fp32, int8")
-    assert Settings(model="whisper-base").ladder == ("fp32", "int8")
-    with pytest.raises(ValidationError, match="without a variant"):
-        Settings(model="whisper-base:int8")
+    assert Settings().ladder == ("fp32", "int8")
 
 
 def test_keys_stay_out_of_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ class Serving:
     def __init__(self, store: Path, model: str, *, threads: int) -> None:
         self._runner = asyncio.Runner()
         # Other variants are not what is asked for, so their profiles can wait.
-        self._engine = LocalEngine(Settings(store=store, model=model, threads=threads, profile_s=0))
+        self._engine = LocalEngine(Settings(store=store, model=model, threads=threads, cascade=None, profile_s=0))
 
     def __enter__(self) -> Self:
         self._runner.run(self._engine.start())

@@ -95,6 +95,8 @@ class Governor:
             ModelNotFound, ModelUnavailable, NothingFits: there is none.
         """
         post = self._post(self._choices().default)
+        if self._listed and ":" in post.model:
+            _log.warning("WREN_LADDER is not used, for WREN_MODEL names a variant")
         failed: WrenError | None = None
         for name in _in_order(post):
             choice = self._named(post, name)
@@ -230,9 +232,8 @@ class Governor:
         post.ladder = renewed
 
     def _ladder(self, key: str, choices: Choices, chosen: Choice) -> Ladder:
-        if self._listed and key == choices.default:
-            plan = choices.plan(key)
-            found = given_ladder(self._listed, choices.manifests, plan, model=key.partition(":")[0])
+        if self._listed and key == choices.default and ":" not in key:
+            found = given_ladder(self._listed, choices.manifests, choices.plan(key), model=key)
             if not found.rungs:
                 raise ModelUnavailable(key, "; ".join(f"{name}: {why}" for name, why in found.left_out))
             return found

@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 from model_store.errors import StoreError
 from model_store.manifest import Manifest
@@ -65,7 +64,7 @@ class Loader:
         self._candidates = _candidates(threads, executors)
         self._profiles = Profiles(registry.root, device)
         self._conditions = Conditions.of(device, threads=threads, executors=executors)
-        self._families: WeakValueDictionary[tuple[str, ...], Family] = WeakValueDictionary()
+        self._families: dict[tuple[str, ...], Family] = {}
         self.layout = self._candidates[0]
 
     def settle(self, manifest: Manifest, planned: Planned | None = None) -> Hosted:
@@ -194,7 +193,7 @@ class Loader:
         return recognizer
 
     def _family(self, manifest: Manifest, folder: Path) -> Family:
-        """Shared with the model's other variants: to read a tokenizer takes 60 ms in which no other thread runs."""
+        """The model's, read once and kept: it is 11 MB, and to read its tokenizer takes 60 ms in which no thread runs."""
         key = tuple(manifest.digests[name] for name in families.FILES)
         family = self._families.get(key)
         if family is None:

@@ -69,11 +69,15 @@ def main() -> None:
 def _found(asked: argparse.Namespace) -> Profile | Service:
     if asked.stage == "timings":
         return timings(asked.store, asked.name, threads=asked.threads, executors=asked.executors)
-    return asyncio.run(
-        service(
-            Settings(store=asked.store, model=asked.name, threads=asked.threads, executors=asked.executors, profile_s=0)
-        )
+    settings = Settings(
+        store=asked.store,
+        model=asked.name,
+        threads=asked.threads,
+        executors=asked.executors,
+        cascade=None,  # whatever the deployment's own: this variant alone is measured
+        profile_s=0,
     )
+    return asyncio.run(service(settings))
 
 
 def timings(store: Path, name: str, *, threads: int, executors: int | None) -> Profile:

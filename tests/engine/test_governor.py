@@ -274,6 +274,11 @@ async def test_a_listed_ladder_goes_before_the_plan() -> None:
         assert [rung.name for rung in at.governor.report()[0].ladder.rungs] == [INT8, FP32]
 
 
+async def test_a_variant_that_is_the_default_goes_before_a_listed_ladder() -> None:
+    async with court(default=INT8, listed=("fp32", "int8")) as at:
+        assert [rung.name for rung in at.governor.report()[0].ladder.rungs] == [INT8]
+
+
 async def test_a_default_that_names_a_variant_never_moves_but_by_order() -> None:
     async with court(default=FP32) as at:
         assert at.governor.choose(AUTO).name == FP32
