@@ -47,6 +47,10 @@ class Metrics:
         self._audio = Counter(
             "wren_audio_seconds", "Seconds of audio transcribed, by variant.", ("variant",), registry=registry
         )
+        self._windows = Counter("wren_windows", "Windows of speech recognised.", registry=registry)
+        self._again = Counter(
+            "wren_windows_again", "Windows that the larger model of a cascade decoded too.", registry=registry
+        )
         self._rejected = Counter("wren_rejected", "Requests refused, by reason.", ("reason",), registry=registry)
         self._expired = Counter("wren_expired", "Requests that ran out of time.", registry=registry)
         self._cancelled = Counter("wren_cancelled", "Requests dropped since their client left.", registry=registry)
@@ -109,6 +113,10 @@ class Metrics:
     def count_audio(self, *, variant: str, duration_s: float, total_s: float) -> None:
         self._audio.labels(variant).inc(duration_s)
         self._speed.observe(duration_s / total_s)
+
+    def count_windows(self, *, windows: int, again: int) -> None:
+        self._windows.inc(windows)
+        self._again.inc(again)
 
     def observe_stages(self, stage_ms: Mapping[str, float]) -> None:
         for stage, spent_ms in stage_ms.items():

@@ -42,6 +42,8 @@ class Trace:
     variant: str | None = None
     reason: str = ""
     audio_s: float | None = None
+    windows: int = 0
+    again: int = 0
     stage_ms: dict[str, float] = field(default_factory=dict)
     started_ms: float = field(default_factory=_now_ms)
 
@@ -56,6 +58,7 @@ class Trace:
         """Take over what the engine says of it."""
         self.choose(served.manifest, served.reason)
         self.audio_s = served.transcript.duration_s
+        self.windows, self.again = served.windows, served.cascaded
         self.stage_ms.update(served.stage_ms)
 
     def headers(self) -> Mapping[str, str]:
@@ -114,6 +117,7 @@ class Tracing:
         route, total_ms = _template(scope), trace.elapsed_ms()
         self._metrics.count_request(route=route, status=status, total_s=total_ms / 1000)
         self._metrics.observe_stages(trace.stage_ms)
+        self._metrics.count_windows(windows=trace.windows, again=trace.again)
         if trace.variant is not None and trace.audio_s is not None:
             self._metrics.count_audio(variant=trace.variant, duration_s=trace.audio_s, total_s=total_ms / 1000)
         level = _log.debug if route.startswith("/health") or route == "/metrics" else _log.info
