@@ -193,7 +193,7 @@ class Loader:
         return recognizer
 
     def _family(self, manifest: Manifest, folder: Path) -> Family:
-        """The model's, read once and kept: it is 11 MB, and to read its tokenizer takes 60 ms in which no thread runs."""
+        """The model's, read once and kept: 11 MB, whose tokenizer takes 60 ms to read, in which no other thread runs."""
         key = tuple(manifest.digests[name] for name in families.FILES)
         family = self._families.get(key)
         if family is None:

@@ -2,14 +2,19 @@
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from service.engine.profile import Hosted
 from service.errors import RecognitionFailed
+from tests.engine.recordings import TINY
+from tests.engine.stores import linked_store
 from tests.engine.test_scheduler import Stage, eventually, line, says, stage
 
 pytestmark = pytest.mark.anyio
@@ -109,3 +114,11 @@ async def test_other_faults_are_not_counted() -> None:
             await at.text(0)
         assert at.scheduler.exhausted == 0
         await eventually(lambda: at.watched.failures == 1)
+
+
+def test_what_a_variant_took_is_given_back(tmp_path: Path) -> None:
+    store = linked_store(tmp_path, f"{TINY}/int8", f"{TINY}/fp32")
+    command = [sys.executable, "-m", "tests.engine.unloading", str(store)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    after = [int(line) for line in done.stdout.split()]
+    assert max(after[5:]) < 1.05 * after[4]
