@@ -193,7 +193,7 @@ class Loader:
         return recognizer
 
     def _family(self, manifest: Manifest, folder: Path) -> Family:
-        """The model's, read once and kept: 11 MB, whose tokenizer takes 60 ms to read, in which no other thread runs."""
+        """The model's, read once and kept: 11 MB, and while its tokenizer is read, for 60 ms, no thread runs."""
         key = tuple(manifest.digests[name] for name in families.FILES)
         family = self._families.get(key)
         if family is None:
