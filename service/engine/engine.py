@@ -27,6 +27,7 @@ from service.engine.device import read_device
 from service.engine.governor import Governor
 from service.engine.hearing import Hearing
 from service.engine.journal import Journal
+from service.engine.lease import Lease
 from service.engine.loading import Loader
 from service.engine.observing import Unobserved
 from service.engine.passage import Cascade, Passage, Rooms
@@ -38,8 +39,8 @@ from service.engine.room import footprint
 from service.engine.scheduler import Scheduler
 from service.engine.stock import Stock
 from service.engine.types import Load, ModelInfo, Observer, PrecisionReport, Request, Served
-from service.engine.variants import Lease, Variants
-from service.errors import DeadlineExceeded, ModelNotFound, ModelUnavailable, NothingFits, Overloaded
+from service.engine.variants import Variants
+from service.errors import DeadlineExceeded, ModelNotFound, ModelUnavailable, NoRoom, NothingFits, Overloaded
 from service.recognition.types import Segment
 from service.settings import Settings
 
@@ -238,7 +239,7 @@ class LocalEngine:
         choice = self._governor.choose(request.model, language=language, wish=wish)
         try:
             return choice, await self._lease(choice, request)
-        except ModelUnavailable:
+        except (ModelUnavailable, NoRoom):
             if not await self._governor.mend(request.model):
                 raise
         choice = self._governor.choose(request.model, language=language)

@@ -20,6 +20,7 @@ from service.engine.orders import resolved
 from service.engine.policy import decide, foreseen, settled
 from service.engine.precision import Cause, Decision, Orders, Signals, Standing
 from service.engine.profile import Hosted
+from service.engine.resident import read_resident
 from service.engine.types import Event, Governed
 from service.engine.variants import Variants
 from service.engine.wishes import Scene, grant
@@ -273,18 +274,29 @@ class Governor:
 
     async def _switch(self, post: Post, decision: Decision, target: Manifest) -> WrenError | None:
         """Let the target serve; what kept it from that is given back, and has been noted."""
-        began_s = self._clock()
-        grown_bytes = 0
+        began_s, before_bytes = self._clock(), read_resident().now_bytes
         try:
             if self._variants.find(target) is None:
-                grown_bytes = (await self._variants.load(target, reason="it is to serve")).memory_bytes
+                await self._bring_in(post, target)
         except WrenError as error:
             return error
         else:
-            self._take(post, decision, target, began_s, grown_bytes)
+            self._take(post, decision, target, began_s, read_resident().now_bytes - before_bytes)
             return None
         finally:
             post.switching = post.switching_to = None
+
+    async def _bring_in(self, post: Post, target: Manifest) -> None:
+        """Beside what serves or, where there is no room for both, in its place: then those who come wait for it."""
+        if await self._variants.has_room(target):
+            await self._variants.load(target, reason="it is to serve")
+            return
+        before = post.serving
+        self._serves(post, target)
+        try:
+            await self._variants.exchange(before, target, reason="it is to serve")
+        finally:
+            self._serves(post, before)  # until the switch is made, if it is
 
     def _take(self, post: Post, decision: Decision, target: Manifest, began_s: float, grown_bytes: int) -> None:
         previous = post.serving

@@ -44,6 +44,7 @@ class Costs:
         speed: seconds of audio a second with all executors busy.
         executors: that compute fastest.
         rows: of a decode batch of one executor, as many as are worth it.
+        idle_bytes: resident in that server when it is warm and nothing is asked of it.
     """
 
     memory_bytes: int
@@ -53,6 +54,7 @@ class Costs:
     speed: float
     executors: int
     rows: int
+    idle_bytes: int = 0
 
     def bytes_with(self, *, rows: int, executors: int) -> int:
         return self.memory_bytes + (rows * executors - 1) * self.row_bytes

@@ -96,4 +96,5 @@ def costs(profile: Profile) -> Costs | None:
         speed=timings.speed,
         executors=profile.layout.executors,
         rows=profile.rows,
+        idle_bytes=service.idle_bytes,
     )

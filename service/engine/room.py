@@ -42,7 +42,9 @@ class Room:
 
 
 def footprint(manifest_bytes: int, costs: Costs | None, base_bytes: int) -> int:
-    """Bytes that this process should grow by when the variant is loaded and serves.
+    """Bytes that this process should grow by when the variant is loaded.
+
+    What it computes with comes in place of what the others do.
 
     Args:
         manifest_bytes: of its files.
@@ -51,7 +53,7 @@ def footprint(manifest_bytes: int, costs: Costs | None, base_bytes: int) -> int:
     """
     if costs is None:
         return math.ceil(UNMEASURED * manifest_bytes)
-    return max(manifest_bytes, costs.memory_bytes - base_bytes)
+    return max(manifest_bytes, (costs.idle_bytes or costs.memory_bytes) - base_bytes)
 
 
 def make_room(needed_bytes: int, occupants: Sequence[Occupant], *, used_bytes: int, limit: Limit) -> Room:

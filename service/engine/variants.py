@@ -7,21 +7,21 @@ gets no new leases; who asks for it waits until it is gone, and it is loaded aga
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable, Coroutine, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Protocol, TypeVar
 
 from model_store.manifest import Manifest
 from service.engine.device import Limit
 from service.engine.heap import give_back
 from service.engine.journal import Journal
+from service.engine.lease import Lease, Resident
 from service.engine.plan import Planned
 from service.engine.profile import Hosted
 from service.engine.resident import read_resident
-from service.engine.room import Occupant, make_room
+from service.engine.room import Occupant, Room, make_room
 from service.engine.types import Event, Happening, ModelInfo, State
 from service.errors import NoRoom, WrenError
 
@@ -32,6 +32,9 @@ IDLE_S = 300.0
 
 BLOCKED_S = 300.0
 """Seconds for which a variant that could not be loaded is not tried again, unless somebody asks for it."""
+
+EXCHANGE_S = 10.0
+"""Seconds in which those must be answered who use a variant that is to go before another can come."""
 
 RETRY_S = 10.0
 """Seconds for which those are refused who ask for it: each try takes half a second of a core."""
@@ -51,63 +54,6 @@ class VariantLoader(Protocol):
     def renew(self, lost: Hosted) -> Hosted: ...
 
 
-@dataclass(slots=True, eq=False)
-class Resident:
-    """A variant in memory.
-
-    Attributes:
-        memory_bytes: that the process grew by as it was loaded.
-        took_s: seconds for that.
-        keep_s: seconds without use that it stays, as somebody asked; None for the default.
-        leases: requests that use it.
-        used_s: monotonic clock, when the last of them ended.
-    """
-
-    hosted: Hosted
-    memory_bytes: int
-    took_s: float
-    keep_s: float | None = None
-    leases: int = 0
-    used_s: float = field(default_factory=time.monotonic)
-    unused: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
-        self.unused.set()
-
-    @property
-    def name(self) -> str:
-        return self.hosted.manifest.name
-
-    def idle_s(self) -> float | None:
-        """Seconds since it was last used; None while it is."""
-        return None if self.leases else time.monotonic() - self.used_s
-
-
-class Lease:
-    """The right to compute with a variant, to the end of the block: it stays in memory until then."""
-
-    def __init__(self, resident: Resident, *, ended: Callable[[Resident], None]) -> None:
-        self._resident, self._ended = resident, ended
-        resident.leases += 1
-        resident.unused.clear()
-
-    @property
-    def hosted(self) -> Hosted:
-        return self._resident.hosted
-
-    def __enter__(self) -> Hosted:
-        return self.hosted
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._resident.leases -= 1
-        self._resident.used_s = time.monotonic()
-        if not self._resident.leases:
-            self._resident.unused.set()
-            self._ended(self._resident)
-
-
 @dataclass(frozen=True, slots=True)
 class _Failure:
     error: WrenError
@@ -119,6 +65,7 @@ class Variants:
 
     Attributes:
         serving: names of those that clients get who ask for nothing; they stay where nothing is said.
+        exchange_s: how long an exchange waits for those who use what is to go.
     """
 
     def __init__(
@@ -145,6 +92,7 @@ class Variants:
         self._limit, self._footprint, self._idle_s = limit, footprint, idle_s
         self._forget = forget
         self.serving: Set[str] = frozenset()
+        self.exchange_s = EXCHANGE_S
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="wren-load")
         self._residents: dict[str, Resident] = {}
         self._loading: dict[str, asyncio.Task[Resident]] = {}
@@ -220,14 +168,23 @@ class Variants:
         Raises:
             ModelUnavailable, NoRoom: as above.
         """
-        name = manifest.name
-        if name not in self._loading:
-            self._loading[name] = asyncio.create_task(self._load(manifest, reason))
-            self._loading[name].add_done_callback(lambda task: self._loaded(name, task))
-        resident = await asyncio.shield(self._loading[name])
+        resident = await self._once(manifest, lambda: self._load(manifest, reason))
         if keep_alive_s is not None:
             resident.keep_s = keep_alive_s
         return resident
+
+    async def has_room(self, manifest: Manifest) -> bool:
+        """Whether it can be loaded beside what serves and what is used."""
+        return not (await self._room(manifest)).short_bytes
+
+    async def exchange(self, old: Manifest, new: Manifest, *, reason: str) -> Resident:
+        """Let a variant go before another comes, for there is no room for both; who asks for the new one waits.
+
+        Raises:
+            NoRoom: the old one is used for too long, or it was not enough. It is in memory as before.
+            ModelUnavailable: the new one cannot be loaded; the old one is in memory, loaded anew.
+        """
+        return await self._once(new, lambda: self._exchange(old, new, reason))
 
     async def settle(self, manifest: Manifest, planned: Planned | None) -> Resident:
         """Load the variant that mostly serves, before all others: by it the executors are chosen.
@@ -286,6 +243,30 @@ class Variants:
         if failure and failure.at_s > time.monotonic() - RETRY_S and not isinstance(failure.error, NoRoom):
             raise failure.error.with_traceback(None)
 
+    async def _once(self, manifest: Manifest, load: Callable[[], Coroutine[None, None, Resident]]) -> Resident:
+        """What is being loaded by this name, by now; it goes on when who waits for it leaves."""
+        name = manifest.name
+        if name not in self._loading:
+            self._loading[name] = asyncio.create_task(load())
+            self._loading[name].add_done_callback(lambda task: self._loaded(name, task))
+        return await asyncio.shield(self._loading[name])
+
+    async def _exchange(self, old: Manifest, new: Manifest, reason: str) -> Resident:
+        resident = self.find(old)
+        if resident is not None:
+            going = self._retire(resident, f"it makes room for {new.name}")
+            await asyncio.wait([going], timeout=self.exchange_s)
+            if resident.leases:
+                going.cancel()
+                self._residents[old.name] = resident
+                raise NoRoom(new.name, reason=f"{old.name} would have to go first, and is in use")
+            await going
+        try:
+            return await self._load(new, reason)
+        except WrenError:
+            await self.load(old, reason=f"{new.name} could not take its place")
+            raise
+
     async def _load(self, manifest: Manifest, reason: str) -> Resident:
         present = await self._in_thread(lambda: self._loader.present(manifest))
         if found := self.find(present):
@@ -317,6 +298,14 @@ class Variants:
         return resident
 
     async def _make_room(self, manifest: Manifest) -> None:
+        room = await self._room(manifest)
+        if room.short_bytes:
+            raise NoRoom(manifest.name, reason=room.reason)
+        gone = [self._retire(self._residents[name], f"it makes room for {manifest.name}") for name in room.evicted]
+        await asyncio.gather(*gone)
+
+    async def _room(self, manifest: Manifest) -> Room:
+        await self._in_thread(give_back)
         occupants = [
             Occupant(
                 one.name,
@@ -328,11 +317,7 @@ class Variants:
             )
             for one in self._residents.values()
         ]
-        room = make_room(self._footprint(manifest), occupants, used_bytes=read_resident().now_bytes, limit=self._limit)
-        if room.short_bytes:
-            raise NoRoom(manifest.name, reason=room.reason)
-        gone = [self._retire(self._residents[name], f"it makes room for {manifest.name}") for name in room.evicted]
-        await asyncio.gather(*gone)
+        return make_room(self._footprint(manifest), occupants, used_bytes=read_resident().now_bytes, limit=self._limit)
 
     def _ended(self, resident: Resident) -> None:
         """A lease ended, or time went by."""

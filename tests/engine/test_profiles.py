@@ -81,6 +81,13 @@ def test_a_folder_that_cannot_be_written_to_is_told_of(tmp_path: Path) -> None:
 
 def test_the_plan_gets_the_costs_of_a_whole_profile_alone() -> None:
     assert costs(PROFILE) == Costs(
-        memory_bytes=260 * 2**20, row_bytes=2**20, load_ms=300.0, latency_ms=80.0, speed=190.0, executors=2, rows=4
+        memory_bytes=260 * 2**20,
+        row_bytes=2**20,
+        load_ms=300.0,
+        latency_ms=80.0,
+        speed=190.0,
+        executors=2,
+        rows=4,
+        idle_bytes=200 * 2**20,
     )
     assert costs(Profile(PROFILE.encode, 4, "given", 100.0)) is None

@@ -1,12 +1,13 @@
 import asyncio
 import math
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
 
+from model_store.manifest import Manifest
 from service.engine.device import Limit
 from service.engine.journal import Journal
 from service.engine.observing import Unobserved
@@ -20,8 +21,11 @@ pytestmark = pytest.mark.anyio
 
 ONE, TWO, THREE = (manifest_of(name) for name in ("tiny:fp32", "tiny:int8", "tiny:pruned-int8"))
 NO_LIMIT = Limit(math.inf, "no limit")
-EMPTY: Mapping[str, int] = {}
 MIB = 2**20
+
+
+def needed(manifest: Manifest, needed_bytes: int) -> Callable[[Manifest], int]:
+    return lambda one: needed_bytes if one is manifest else 0
 
 
 @dataclass
@@ -43,7 +47,7 @@ async def house(
     loader: FakeLoader | None = None,
     *,
     limit: Limit = NO_LIMIT,
-    needs: Mapping[str, int] = EMPTY,
+    needs: Callable[[Manifest], int] = lambda _: 0,
     idle_s: float | None = None,
 ) -> AsyncIterator[House]:
     loader = loader or FakeLoader()
@@ -56,7 +60,7 @@ async def house(
         loader,
         journal,
         limit=limit,
-        footprint=lambda manifest: needs.get(manifest.name, 0),
+        footprint=needs,
         idle_s=idle_s,
         forget=forget,
     )
@@ -154,7 +158,7 @@ async def test_an_order_tries_again_what_failed() -> None:
 
 async def test_what_is_too_large_is_refused_by_name() -> None:
     limit = Limit(read_resident().now_bytes + 50 * MIB, "WREN_MEMORY", chosen=True)
-    async with house(limit=limit, needs={ONE.name: 1024 * MIB}) as at:
+    async with house(limit=limit, needs=lambda _: 1024 * MIB) as at:
         with pytest.raises(NoRoom, match=f"'{ONE.name}'.*WREN_MEMORY"):
             await at.variants.lease(ONE)
         assert at.loader.loads == []
@@ -163,7 +167,7 @@ async def test_what_is_too_large_is_refused_by_name() -> None:
 
 async def test_the_least_lately_used_makes_room() -> None:
     limit = Limit(read_resident().now_bytes + 50 * MIB, "WREN_MEMORY", chosen=True)
-    async with house(limit=limit, needs={THREE.name: 120 * MIB}) as at:
+    async with house(limit=limit, needs=needed(THREE, 120 * MIB)) as at:
         for manifest in (ONE, TWO):
             (await at.variants.load(manifest, reason="ordered")).memory_bytes = 100 * MIB
         with await at.variants.lease(ONE):
@@ -174,7 +178,7 @@ async def test_the_least_lately_used_makes_room() -> None:
 
 async def test_what_serves_or_is_used_never_makes_room() -> None:
     limit = Limit(read_resident().now_bytes + 50 * MIB, "WREN_MEMORY", chosen=True)
-    async with house(limit=limit, needs={THREE.name: 120 * MIB}) as at:
+    async with house(limit=limit, needs=needed(THREE, 120 * MIB)) as at:
         for manifest in (ONE, TWO):
             (await at.variants.load(manifest, reason="ordered")).memory_bytes = 100 * MIB
         at.variants.serving = {ONE.name}
@@ -248,3 +252,51 @@ async def test_memory_that_is_short_is_relieved_of_what_is_idle() -> None:
             at.variants.relieve()
             await eventually(lambda: at.states()[2] == "available")
             assert at.states()[:2] == ["loaded", "loaded"]
+
+
+@asynccontextmanager
+async def narrow_house(*, faults: dict[str, str] | None = None) -> AsyncIterator[House]:
+    """With room for one at a time."""
+    loader = FakeLoader(faults=faults or {})
+    limit = Limit(read_resident().now_bytes + 50 * MIB, "WREN_MEMORY", chosen=True)
+
+    def needs(_: Manifest) -> int:
+        return 0 if all(backend.closed for backend in loader.backends) else 120 * MIB
+
+    async with house(loader, limit=limit, needs=needs) as at:
+        yield at
+
+
+async def test_where_there_is_no_room_for_both_one_goes_first_and_who_comes_waits() -> None:
+    async with narrow_house() as at:
+        used = await at.variants.lease(ONE)
+        at.variants.serving = {ONE.name}
+        assert not await at.variants.has_room(TWO)
+        exchange = asyncio.create_task(at.variants.exchange(ONE, TWO, reason="ordered"))
+        await eventually(lambda: at.states()[:2] == ["draining", "loading"])
+        coming = [asyncio.create_task(at.variants.lease(TWO)) for _ in range(3)]
+        with used:
+            pass
+        await exchange
+        assert {(await lease).hosted.manifest.name for lease in coming} == {TWO.name}
+        assert at.states() == ["available", "loaded", "available"]
+        assert at.loader.loads == [ONE.name, TWO.name]
+
+
+async def test_what_could_not_take_the_place_of_another_gives_it_back() -> None:
+    async with narrow_house(faults={TWO.name: "its file is damaged"}) as at:
+        await at.variants.load(ONE, reason="ordered")
+        with pytest.raises(ModelUnavailable, match="damaged"):
+            await at.variants.exchange(ONE, TWO, reason="ordered")
+        assert at.states() == ["loaded", "failed", "available"]
+
+
+async def test_what_is_used_for_too_long_stays() -> None:
+    async with narrow_house() as at:
+        at.variants.exchange_s = 0.02
+        with await at.variants.lease(ONE):
+            with pytest.raises(NoRoom, match=f"{ONE.name} would have to go first"):
+                await at.variants.exchange(ONE, TWO, reason="ordered")
+            assert at.states()[0] == "loaded"
+        assert (await at.variants.lease(ONE)).hosted is not None
+        assert not at.loader.backends[0].closed

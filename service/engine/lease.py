@@ -1,0 +1,66 @@
+"""A variant in memory, and the right to compute with it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from service.engine.profile import Hosted
+
+
+@dataclass(slots=True, eq=False)
+class Resident:
+    """A variant in memory.
+
+    Attributes:
+        memory_bytes: that the process grew by as it was loaded.
+        took_s: seconds for that.
+        keep_s: seconds without use that it stays, as somebody asked; None for the default.
+        leases: requests that use it.
+        used_s: monotonic clock, when the last of them ended.
+    """
+
+    hosted: Hosted
+    memory_bytes: int
+    took_s: float
+    keep_s: float | None = None
+    leases: int = 0
+    used_s: float = field(default_factory=time.monotonic)
+    unused: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.unused.set()
+
+    @property
+    def name(self) -> str:
+        return self.hosted.manifest.name
+
+    def idle_s(self) -> float | None:
+        """Seconds since it was last used; None while it is."""
+        return None if self.leases else time.monotonic() - self.used_s
+
+
+class Lease:
+    """The right to compute with a variant, to the end of the block: it stays in memory until then."""
+
+    def __init__(self, resident: Resident, *, ended: Callable[[Resident], None]) -> None:
+        self._resident, self._ended = resident, ended
+        resident.leases += 1
+        resident.unused.clear()
+
+    @property
+    def hosted(self) -> Hosted:
+        return self._resident.hosted
+
+    def __enter__(self) -> Hosted:
+        return self.hosted
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._resident.leases -= 1
+        self._resident.used_s = time.monotonic()
+        if not self._resident.leases:
+            self._resident.unused.set()
+            self._ended(self._resident)
