@@ -6,6 +6,7 @@ with what they began with. A variant that cannot be loaded leaves everything as 
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence, Set
 from contextlib import suppress
@@ -22,7 +23,7 @@ from service.engine.precision import Cause, Decision, Orders, Signals, Standing
 from service.engine.profile import Hosted
 from service.engine.resident import read_resident
 from service.engine.types import Event, Governed
-from service.engine.variants import Variants
+from service.engine.variants import CROWDED_S, Variants
 from service.engine.wishes import Scene, grant
 from service.errors import ModelUnavailable, WrenError
 
@@ -88,6 +89,7 @@ class Governor:
         self._switched, self._listed, self._clock = switched, tuple(listed), clock
         self._posts: dict[str, Post] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._crowded_s = -math.inf  # until when nothing is loaded ahead of need
 
     async def start(self) -> tuple[Choice, Hosted]:
         """Load what serves by default: the first of its ladder that can be loaded, else of its plan.
@@ -181,6 +183,8 @@ class Governor:
                     post.orders = before
                     raise
             task = self._consider(post, self._signals(), tried=post.orders.pin)
+            if task is None and post.orders != before:
+                post.cause, post.reason = "order", post.decision.reason if post.decision else post.reason
             if task is not None and (error := await asyncio.shield(task)) is not None:
                 post.orders = before
                 raise error
@@ -245,7 +249,7 @@ class Governor:
         self, post: Post, signals: Signals, *, tried: str | None = None
     ) -> "asyncio.Task[WrenError | None] | None":
         """Ask the policy; a switch if it wants another variant. `tried` is tried again even if it failed lately."""
-        blocked = self._variants.failing().keys() - {tried}
+        blocked = self._variants.failing() - {tried}
         decision = decide(post.ladder, post.standing, post.orders, signals, blocked=blocked)
         if decision.cause == "order" and post.orders == Orders():
             decision = replace(decision, reason=f"an operator's orders have ended; {decision.reason}")
@@ -265,10 +269,14 @@ class Governor:
         """Have in memory what a little more load would have serve."""
         name = foreseen(post.ladder, post.standing, post.orders, signals, blocked=blocked)
         target = post.choices.manifest(name) if name else None
-        if target is not None and not self._variants.touch(target) and not self._tasks:
-            self._keep(self._bring(target))
+        if target is None or self._variants.touch(target) or self._tasks or self._clock() < self._crowded_s:
+            return
+        self._keep(self._bring(target))
 
     async def _bring(self, target: Manifest) -> None:
+        if not await self._variants.has_room(target):
+            self._crowded_s = self._clock() + CROWDED_S
+            return
         with suppress(WrenError):  # it has been noted, and is passed over from now on
             await self._variants.load(target, reason="much comes, and it would serve if more came")
 
@@ -338,7 +346,7 @@ class Governor:
         return Choice(manifest, post.reason, planned.get(name))
 
     def _wished(self, post: Post, wish: Precision) -> Choice:
-        serving, blocked = post.serving, self._variants.failing().keys()
+        serving, blocked = post.serving, self._variants.failing()
         pressure = post.cause if post.cause in ("load", "memory") and post.standing.rung > 0 else None
         scene = Scene(serving.name, serving.precision, post.ladder, post.orders, pressure, blocked)
         name, reason = grant(wish, post.choices.plans[serving.model], scene)

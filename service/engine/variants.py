@@ -33,6 +33,9 @@ IDLE_S = 300.0
 BLOCKED_S = 300.0
 """Seconds for which a variant that could not be loaded is not tried again, unless somebody asks for it."""
 
+CROWDED_S = 30.0
+"""The same for one that could have come in another's place, had that not been in use."""
+
 EXCHANGE_S = 10.0
 """Seconds in which those must be answered who use a variant that is to go before another can come."""
 
@@ -56,8 +59,11 @@ class VariantLoader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
+    """What kept a variant out of memory, when, and for how long it is passed over."""
+
     error: WrenError
     at_s: float
+    blocked_s: float
 
 
 class Variants:
@@ -107,7 +113,8 @@ class Variants:
 
     def info(self, manifest: Manifest) -> ModelInfo:
         """How it stands with a variant."""
-        name, failure = manifest.name, self.failing().get(manifest.name)
+        name, failed = manifest.name, self._failures.get(manifest.name)
+        failure = str(failed.error) if failed and time.monotonic() < failed.at_s + BLOCKED_S else None
         resident = self._residents.get(name) or next((one for one in self._leaving if one.name == name), None)
         if resident is None:
             state: State = "loading" if name in self._loading else "failed" if failure else "available"
@@ -123,11 +130,10 @@ class Variants:
             failure=failure,
         )
 
-    def failing(self) -> dict[str, str]:
-        """Names of those that could not be loaded lately, with the reasons."""
-        since_s = time.monotonic() - BLOCKED_S
-        self._failures = {name: one for name, one in self._failures.items() if one.at_s > since_s}
-        return {name: str(one.error) for name, one in self._failures.items()}
+    def failing(self) -> Set[str]:
+        """Names of those that are passed over, for they could not be loaded lately."""
+        now_s = time.monotonic()
+        return {name for name, one in self._failures.items() if now_s < one.at_s + one.blocked_s}
 
     def find(self, manifest: Manifest) -> Resident | None:
         """The variant if this very build of it is in memory."""
@@ -259,11 +265,14 @@ class Variants:
             if resident.leases:
                 going.cancel()
                 self._residents[old.name] = resident
-                raise NoRoom(new.name, reason=f"{old.name} would have to go first, and is in use")
+                error = NoRoom(new.name, reason=f"{old.name} would have to go first, and is in use")
+                self._failures[new.name] = _Failure(error, time.monotonic(), CROWDED_S)
+                raise error
             await going
         try:
             return await self._load(new, reason)
-        except WrenError:
+        except WrenError as error:
+            self._failures[new.name] = _Failure(error, time.monotonic(), BLOCKED_S)
             await self.load(old, reason=f"{new.name} could not take its place")
             raise
 
@@ -286,7 +295,8 @@ class Variants:
                 before_bytes = read_resident().now_bytes
                 hosted = await self._in_thread(bring)
             except WrenError as error:
-                self._failures[manifest.name] = _Failure(error, time.monotonic())
+                blocked_s = 0.0 if isinstance(error, NoRoom) else BLOCKED_S  # others may leave at any time
+                self._failures[manifest.name] = _Failure(error, time.monotonic(), blocked_s)
                 self._note("failed", manifest.name, str(error), began_s)
                 raise
             grown_bytes = read_resident().now_bytes - before_bytes

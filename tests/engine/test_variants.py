@@ -140,7 +140,7 @@ async def test_a_variant_that_fails_is_reported_and_not_tried_for_a_while() -> N
                 await at.variants.lease(TWO)
         assert at.loader.loads == [ONE.name, TWO.name]
         assert at.states() == ["loaded", "failed", "available"]
-        assert list(at.variants.failing()) == [TWO.name]
+        assert at.variants.failing() == {TWO.name}
         assert "damaged" in (at.variants.info(TWO).failure or "")
         assert at.happened() == [("loaded", ONE.name), ("failed", TWO.name)]
         assert kept.hosted.manifest.name == ONE.name
@@ -153,7 +153,7 @@ async def test_an_order_tries_again_what_failed() -> None:
         at.loader.faults.clear()
         await at.variants.load(ONE, reason="ordered")
         assert at.states()[0] == "loaded"
-        assert at.variants.failing() == {}
+        assert at.variants.failing() == set()
 
 
 async def test_what_is_too_large_is_refused_by_name() -> None:
