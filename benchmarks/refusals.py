@@ -1,11 +1,12 @@
 """Is a variant that is damaged, wrong or too large refused by its name and reason, while others are served?
 
-python -m benchmarks.refusals [--clients 4 --memory 300MB 400MB --data DIR]
+python -m benchmarks.refusals [--clients 4 --memory 300MB --beside 400MB --data DIR]
 
 A copy of the store gets a variant with one wrong byte, and one whose checksums are right and whose weights are
 shuffled; servers with too little memory for fp32, or for it beside what serves, are asked for fp32. Each is asked for
 by a request that names it, by an order to load it and by a pin, while clients ask without a pause. Everything they get
-must be the text of what served before.
+must be the text of what served before. Where only both together are too large there is no pin: it is obeyed, and what
+serves goes first.
 """
 
 import argparse
@@ -66,21 +67,34 @@ class Outcome:
     traffic: Traffic
 
 
-async def refusals(server: Server, variants: Sequence[str], audio: bytes) -> list[Refusal]:
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A store and the variants of it that cannot serve; `pinned` if they are asked for by a pin as well."""
+
+    store: Path
+    variants: Sequence[str]
+    settings: dict[str, str]
+    pinned: bool = True
+
+
+async def refusals(server: Server, case: Case, audio: bytes) -> list[Refusal]:
     found: list[Refusal] = []
     async with Operator(server) as operator:
-        for variant in variants:
-            for asked, order in _orders(operator, variant, audio):
+        for variant in case.variants:
+            for asked, order in _orders(operator, variant, audio, pinned=case.pinned):
                 await asyncio.sleep(PAUSE_S)
                 found.append(await _refusal(operator, variant, asked, order))
         await asyncio.sleep(PAUSE_S)
     return found
 
 
-def _orders(operator: Operator, variant: str, audio: bytes) -> Iterator[tuple[str, Callable[[], Awaitable[object]]]]:
+def _orders(
+    operator: Operator, variant: str, audio: bytes, *, pinned: bool
+) -> Iterator[tuple[str, Callable[[], Awaitable[object]]]]:
     yield "by a request", lambda: operator.transcribe(variant, audio)
     yield "to load", lambda: operator.load(variant)
-    yield "by a pin", lambda: operator.pin(variant)
+    if pinned:
+        yield "by a pin", lambda: operator.pin(variant)
 
 
 async def _refusal(operator: Operator, variant: str, asked: str, order: Callable[[], Awaitable[object]]) -> Refusal:
@@ -94,11 +108,11 @@ async def _refusal(operator: Operator, variant: str, asked: str, order: Callable
 
 
 async def beside(
-    server: Server, variants: Sequence[str], utterances: Sequence[Utterance], *, clients: int
+    server: Server, case: Case, utterances: Sequence[Utterance], *, clients: int
 ) -> tuple[list[Refusal], Run]:
     """The refusals, and what clients get that ask without a pause until the last of them."""
     await warm_up(server, utterances)
-    asking = asyncio.create_task(refusals(server, variants, content(utterances[0].path)))
+    asking = asyncio.create_task(refusals(server, case, content(utterances[0].path)))
     todo = takewhile(lambda _: not asking.done(), cycle(utterances))
     run = await closed_loop(server, todo, clients=clients)
     return await asking, run
@@ -120,13 +134,16 @@ def measured(asked: argparse.Namespace, utterances: Sequence[Utterance]) -> dict
         built = folder / "built"
         bad = [add_corrupted(registry, large, built), add_shuffled(registry, served, built)]
         cases = {
-            "damaged": (registry.root, bad, ladder),
-            **{f"{size} of memory": (asked.store, [LARGE], {**ladder, "WREN_MEMORY": size}) for size in asked.memory},
+            "damaged": Case(registry.root, bad, ladder),
+            asked.memory: Case(asked.store, [LARGE], ladder | {"WREN_MEMORY": asked.memory}),
+            f"{asked.beside} for both": Case(
+                asked.store, [LARGE], ladder | {"WREN_MEMORY": asked.beside}, pinned=False
+            ),
         }
         found: dict[str, Outcome] = {}
-        for title, (store, variants, settings) in cases.items():
-            with wren(store, MODEL, threads=asked.threads, settings=settings) as server:
-                refused, run = asyncio.run(beside(server, variants, utterances, clients=asked.clients))
+        for title, case in cases.items():
+            with wren(case.store, MODEL, threads=asked.threads, settings=case.settings) as server:
+                refused, run = asyncio.run(beside(server, case, utterances, clients=asked.clients))
             found[title] = Outcome(refused, traffic(run))
     return found
 
@@ -149,8 +166,8 @@ def show(found: dict[str, Outcome]) -> None:
 def parsed() -> argparse.Namespace:
     parser = options.parser(__doc__, sets=SETS)
     parser.add_argument("--clients", type=int, default=4)
-    memory = f"WREN_MEMORY with no room for {LARGE}, or none beside {SERVES}"
-    parser.add_argument("--memory", nargs="+", default=["300MB", "400MB"], metavar="SIZE", help=memory)
+    parser.add_argument("--memory", default="300MB", metavar="SIZE", help=f"WREN_MEMORY with no room for {LARGE}")
+    parser.add_argument("--beside", default="400MB", metavar="SIZE", help=f"the same with none for it beside {SERVES}")
     return parser.parse_args()
 
 

@@ -116,12 +116,13 @@ def write(drawn: Chart, recorded: str) -> None:
     TRACE.write_text(recorded)
 
 
-def trace(found: Course, phases: Sequence[Phase]) -> str:
+def trace(found: Course, phases: Sequence[Phase], *, target_s: float) -> str:
     """The policy's looks as JSON: names of columns, and a row each; the clock begins with the first request."""
     columns = ["at_s", "delay_s", "offered", "speed", "refused", "resident_mb", "rung"]
     load = [{"name": phase.name, "seconds": phase.seconds} for phase in phases]
     rungs = [rung.model_dump() for rung in found.seen[0].look.models[0].rungs]
-    head = json.dumps({"rungs": rungs, "load": load, "columns": columns}).removesuffix("}")
+    known = {"rungs": rungs, "target_s": target_s, "load": load, "columns": columns}
+    head = json.dumps(known).removesuffix("}")
     rows = ",\n".join(json.dumps(_row(one)) for one in looks(found))
     return f'{head}, "rows": [\n{rows}\n]}}\n'
 
@@ -153,8 +154,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--seconds", nargs="+", type=float, help="of each share; default: 30 60 90, without --data 2 each"
     )
-    parser.add_argument("--target-s", type=float, default=1.0, help="WREN_LATENCY")
-    parser.add_argument("--max-waiting-s", type=float, default=120.0, help="WREN_MAX_WAITING_S")
+    parser.add_argument("--target-s", type=float, default=2.0, help="WREN_LATENCY")
+    parser.add_argument("--max-waiting-s", type=float, default=240.0, help="WREN_MAX_WAITING_S")
     parser.add_argument(
         "--write", action="store_true", help="put the plot into the docs and the signals with the tests"
     )
@@ -170,7 +171,8 @@ def main() -> None:
     found = {"moves": moving, "fixed": fixed}
     show(found, phases)
     if asked.write:
-        write(chart([moving, fixed], phases, carried=carried, target_s=asked.target_s), trace(moving, phases))
+        drawn = chart([moving, fixed], phases, carried=carried, target_s=asked.target_s)
+        write(drawn, trace(moving, phases, target_s=asked.target_s))
     report.record(
         "steps",
         utterances,

@@ -86,8 +86,8 @@ class AdminRoutes:
 
 
 def _addressed(models: Sequence[Governed], name: str) -> tuple[str, Orders]:
-    """The engine's name for a model, and the orders that are in force for it."""
-    first = models[0] if models else None
+    """The engine's name for a model, and the orders that are in force for it. A variant stands for its model."""
+    name, first = name.partition(":")[0], models[0] if models else None
     if name in (AUTO, *CLOUD_NAMES) or (first and first.model == name):
         return AUTO, first.orders if first else Orders()
     return name, next((one.orders for one in models if one.model == name), Orders())

@@ -73,17 +73,24 @@ def check(connection: HTTPConnection, keys: Sequence[str]) -> None:
 def check_operator(connection: HTTPConnection, keys: Sequence[str]) -> None:
     """Let a request pass that changes what is served: with a key, or where there are none from this machine alone.
 
-    A page that a browser on this machine happens to show is not from this machine.
+    A page that a browser on this machine happens to show is not from this machine, whatever name it has its own server
+    known by.
 
     Raises:
         InvalidKey: there are keys and it has none of them.
         NotLocal: there are none, and it comes from elsewhere.
     """
     check(connection, keys)
-    origin = connection.headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc != connection.headers.get("host")
+    origin, host = connection.headers.get("origin"), connection.headers.get("host", "")
+    foreign = origin is not None and (urlsplit(origin).netloc != host or not _is_own(host))
     if not keys and (foreign or not is_loopback(connection.client.host if connection.client else "")):
         raise NotLocal
+
+
+def _is_own(host: str) -> bool:
+    """Whether a Host header names this machine as seen from itself."""
+    name = urlsplit(f"//{host}").hostname or ""
+    return name == "localhost" or is_loopback(name)
 
 
 def is_loopback(host: str) -> bool:

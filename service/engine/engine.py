@@ -7,7 +7,6 @@ answered.
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
@@ -20,6 +19,7 @@ from service.audio.vad import SpeechDetector
 from service.engine.admission import budget_s, queue_limit_s
 from service.engine.backlog import Backlog
 from service.engine.budget import Asked
+from service.engine.cascading import Cascading
 from service.engine.choice import AUTO, Choice
 from service.engine.deadline import in_time
 from service.engine.delays import Delays
@@ -30,7 +30,7 @@ from service.engine.journal import Journal
 from service.engine.lease import Lease
 from service.engine.loading import Loader
 from service.engine.observing import Unobserved
-from service.engine.passage import Cascade, Passage, Rooms
+from service.engine.passage import Passage, Rooms
 from service.engine.plan import Plan
 from service.engine.precision import Fill, Orders, Signals
 from service.engine.profile import Hosted
@@ -91,10 +91,13 @@ class LocalEngine:
             switched=self._switched,
             listed=settings.ladder,
         )
+        self._target_s = TARGET_S if settings.latency is None else settings.latency / 1e3
+        self._cascading = Cascading(
+            settings.cascade, self._stock, self._variants, self._governor, target_s=self._target_s
+        )
         self._running: Rooms | None = None
         self._watching: asyncio.Task[None] | None = None
         self._seen = Signals(now_s=time.monotonic())
-        self._target_s = TARGET_S if settings.latency is None else settings.latency / 1e3
         self._exhausted = 0
         self._base_bytes = 0
 
@@ -124,8 +127,7 @@ class LocalEngine:
         scheduler.start(executors)
         backlog = Backlog(limit_s, speed=hosted.profile.speed * executors)
         self._running = Rooms(hearing, scheduler, backlog, Delays())
-        if self._settings.cascade is not None:
-            await self._load_cascade(self._settings.cascade)
+        await self._cascading.start()
         self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
@@ -133,6 +135,7 @@ class LocalEngine:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
+        await self._cascading.close()
         await self._governor.close()
         await self._variants.close()
         if self._running is not None:
@@ -173,11 +176,11 @@ class LocalEngine:
     async def load_model(self, name: str, *, keep_alive_s: float | None = None) -> ModelInfo:
         choice = self._governor.choose(name)
         await self._variants.load(choice.manifest, reason="ordered", keep_alive_s=keep_alive_s)
-        return self._variants.info(choice.manifest)
+        return next(info for info in self.models() if info.manifest.name == choice.name)
 
     async def unload_model(self, name: str) -> tuple[ModelInfo, ...]:
         named = self._stock.choices().manifest(name)
-        model = self._settings.model.partition(":")[0] if name == AUTO else name
+        model = self._governor.meant(AUTO).manifest.model if name == AUTO else name
         variants = [named] if named else self._stock.of_model(model)
         there = [one for one in variants if self._variants.info(one).state in ("loaded", "loading", "draining")]
         await asyncio.gather(*(self._variants.unload(one.name, reason="ordered") for one in there))
@@ -211,9 +214,11 @@ class LocalEngine:
         rooms, arrived_s = self._running, time.monotonic()
         if rooms is None:
             raise AssertionError("the engine was not started")
+        allowed_s, asked = request.deadline_s, request.deadline_s is not None
+        allowed_s = budget_s(0.0) if allowed_s is None else allowed_s
         with self._observed():
-            choice, lease = await self._leased(request)
-        with lease as hosted, self._cascade(request, hosted) as cascade:
+            choice, lease = await in_time(self._leased(request), left_s=allowed_s, budget_s=allowed_s, asked=asked)
+        with lease as hosted, self._cascading.cascade(request, hosted) as cascade:
             if request.on_chosen is not None:
                 request.on_chosen(hosted.manifest, choice.reason)
             hosted.recognizer.check(request.options)
@@ -230,46 +235,20 @@ class LocalEngine:
                     passage.leave()
 
     async def _leased(self, request: Request) -> tuple[Choice, Lease]:
-        """The variant for a request; where that cannot be loaded and nobody insists on it, what serves in its place.
+        """The variant for a request; where that cannot be had and nobody insists on it, what serves in its place.
 
         Raises:
-            ModelNotFound, ModelUnavailable, NothingFits, DeadlineExceeded: there is none to be had, or not in time.
+            ModelNotFound, ModelUnavailable, NothingFits: there is none to be had.
         """
-        language, wish = request.options.language, request.precision
-        choice = self._governor.choose(request.model, language=language, wish=wish)
+        language, stays_s = request.options.language, request.keep_alive_s
+        choice = self._governor.choose(request.model, language=language, wish=request.precision)
         try:
-            return choice, await self._lease(choice, request)
-        except (ModelUnavailable, NoRoom):
-            if not await self._governor.mend(request.model):
+            return choice, await self._variants.lease(choice.manifest, keep_alive_s=stays_s)
+        except (ModelUnavailable, NoRoom) as error:
+            instead = await self._governor.instead(request.model, choice, error, language=language)
+            if instead is None:
                 raise
-        choice = self._governor.choose(request.model, language=language)
-        return choice, await self._lease(choice, request)
-
-    async def _lease(self, choice: Choice, request: Request) -> Lease:
-        lease = self._variants.lease(choice.manifest, keep_alive_s=request.keep_alive_s)
-        allowed_s = budget_s(0.0) if request.deadline_s is None else request.deadline_s
-        return await in_time(lease, left_s=allowed_s, budget_s=allowed_s, asked=request.deadline_s is not None)
-
-    async def _load_cascade(self, name: str) -> None:
-        try:
-            await self.load_model(name, keep_alive_s=math.inf)
-        except (ModelUnavailable, NothingFits) as error:
-            _log.warning("nothing is heard again: %s", error)
-
-    @contextmanager
-    def _cascade(self, request: Request, hosted: Hosted) -> Iterator[Cascade | None]:
-        """The larger variant for what this one is unsure of; none for who insists on one or under strain."""
-        name = self._settings.cascade
-        obeyed = self._stock.choices().key(request.model) is None
-        if name is None or obeyed or request.options.task == "translate" or self._governor.strained(request.model):
-            yield None
-            return
-        lease = self._variants.lease_present(self._governor.choose(name).manifest)
-        if lease is None or lease.hosted is hosted:
-            yield None
-            return
-        with lease as larger:
-            yield Cascade(larger, self._target_s)
+        return instead, await self._variants.lease(instead.manifest, keep_alive_s=stays_s)
 
     @contextmanager
     def _observed(self) -> Iterator[None]:
@@ -291,6 +270,7 @@ class LocalEngine:
         while True:
             await asyncio.sleep(LOOK_S)
             try:
+                await asyncio.to_thread(self._stock.refresh)
                 self._variants.tend()
                 self._governor.look()
             except Exception:  # a fault in one look must not be the last of them

@@ -8,59 +8,35 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence, Set
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from model_store.manifest import Manifest, Precision
-from service.engine.choice import AUTO, Choice, Choices
+from service.engine.choice import Choice, Choices
+from service.engine.failures import CROWDED_S
 from service.engine.journal import Journal
-from service.engine.ladder import Ladder, Rung, given_ladder, ladder
 from service.engine.orders import resolved
-from service.engine.policy import decide, foreseen, settled
-from service.engine.precision import Cause, Decision, Orders, Signals, Standing
+from service.engine.policy import FULL_S, decide, foreseen
+from service.engine.post import Post
+from service.engine.precision import Cause, Decision, Orders, Signals
+from service.engine.pressure import full
 from service.engine.profile import Hosted
 from service.engine.resident import read_resident
 from service.engine.types import Event, Governed
-from service.engine.variants import CROWDED_S, Variants
+from service.engine.variants import Variants
 from service.engine.wishes import Scene, grant
 from service.errors import ModelUnavailable, WrenError
 
 _log = logging.getLogger(__name__)
 
-IN_USE_S = 60.0
-"""Seconds since its last request for which a model that is not the default one is governed."""
-
-
-@dataclass(slots=True, eq=False)
-class Post:
-    """A model's name, and the variant that serves those who use it.
-
-    Attributes:
-        choices: what the ladder rests on.
-        asked_s: monotonic clock, when it was last asked for.
-        reason: of the last move.
-    """
-
-    model: str
-    choices: Choices
-    ladder: Ladder
-    serving: Manifest
-    reason: str
-    standing: Standing
-    asked_s: float
-    cause: Cause = "start"
-    since: datetime = field(default_factory=lambda: datetime.now(UTC))
-    orders: Orders = field(default_factory=Orders)
-    decision: Decision | None = None
-    switching: "asyncio.Task[WrenError | None] | None" = None
-    switching_to: str | None = None
-    ordering: asyncio.Lock = field(default_factory=asyncio.Lock)
+IN_NO_HURRY: frozenset[Cause] = frozenset({"calm", "plan"})
+"""What moves the policy up: nobody is made to wait for that."""
 
 
 class Governor:
-    """See the module. `listed` are the rungs that an operator wants for the default model, none for the plan's."""
+    """See the module."""
 
     def __init__(
         self,
@@ -79,9 +55,9 @@ class Governor:
             variants: what is in memory.
             journal: is told of each switch.
             choices: what the store holds and what is planned with it, as of now.
-            signals: what the policy sees now.
-            switched: is told the names of what served and of what serves in its place.
-            listed: as the setting.
+            signals: what the policy sees now, told once.
+            switched: is told the names of what served by default and of what serves in its place.
+            listed: the rungs of the default model that an operator wants; none for the plan's.
             clock: that of the signals.
         """
         self._variants, self._journal = variants, journal
@@ -89,6 +65,8 @@ class Governor:
         self._switched, self._listed, self._clock = switched, tuple(listed), clock
         self._posts: dict[str, Post] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._seen = Signals(now_s=0.0)
+        self._full_s: float | None = None  # since when memory has been full
         self._crowded_s = -math.inf  # until when nothing is loaded ahead of need
 
     async def start(self) -> tuple[Choice, Hosted]:
@@ -101,8 +79,8 @@ class Governor:
         if self._listed and ":" in post.model:
             _log.warning("WREN_LADDER is not used, for WREN_MODEL names a variant")
         failed: WrenError | None = None
-        for name in _in_order(post):
-            choice = self._named(post, name)
+        for name in post.in_order():
+            choice = post.named(name)
             try:
                 resident = await self._variants.settle(choice.manifest, choice.planned)
             except ModelUnavailable as error:
@@ -111,12 +89,12 @@ class Governor:
             else:
                 if failed is not None:
                     post.cause, post.reason = "failure", str(failed)
-                self._serves(post, choice.manifest)
+                self._serve(post, choice.manifest)
                 return replace(choice, reason=post.reason), resident.hosted
         raise failed or ModelUnavailable(post.model, "it has no variant")
 
     def choose(self, name: str, *, language: str | None = None, wish: Precision | None = None) -> Choice:
-        """The variant for a request that names none itself.
+        """The variant for a request; one that it names is obeyed.
 
         Raises:
             ModelNotFound, ModelUnavailable, NothingFits: there is none to be had.
@@ -132,6 +110,24 @@ class Governor:
             if language in other.manifest.languages:
                 return other
         return Choice(post.serving, post.reason) if wish is None else self._wished(post, wish)
+
+    async def instead(self, name: str, failed: Choice, error: WrenError, *, language: str | None) -> Choice | None:
+        """What serves a request whose variant could not be had; None for one that insists on it."""
+        key = self._choices().key(name)
+        if key is None:
+            return None
+        post = self._post(key)
+        async with post.ordering:
+            if post.switching is not None:
+                await asyncio.wait([post.switching])
+            if post.serving.digest == failed.manifest.digest:
+                task = self._consider(post, self._now(), failed=failed.name)
+                if task is not None:
+                    await asyncio.wait([task])
+        same = post.serving.digest == failed.manifest.digest
+        if same or (language is not None and language not in post.serving.languages):
+            return None
+        return Choice(post.serving, f"{failed.reason}, but that cannot be had now: {str(error).rstrip('.')}")
 
     def meant(self, name: str) -> Choice:
         """The variant that a name means now, for who only looks.
@@ -149,16 +145,17 @@ class Governor:
 
     def report(self) -> tuple[Governed, ...]:
         """Every model that was asked for, the default one first."""
-        return tuple(map(_governed, self._posts.values()))
+        return tuple(post.governed() for post in self._posts.values())
 
     def look(self) -> None:
         """See what should serve now, and begin to switch where that is something else."""
-        signals, now = self._signals(), self._clock()
+        self._seen = signals = self._signals()
+        self._relieve(signals)
         for post in self._posts.values():
-            self._renew(post)
-            used = post.model == post.choices.default or now - post.asked_s < IN_USE_S
-            if used and post.switching is None and not post.ordering.locked():
-                self._consider(post, signals)
+            post.renew(self._choices(), self._clock())
+            free = post.switching is None and not post.ordering.locked()
+            if free and post.in_use(self._clock()) and self._consider(post, signals) is None:
+                self._look_ahead(post, signals)
 
     async def order(self, name: str, orders: Orders) -> None:
         """Give a model new orders; returns when what they ask for serves.
@@ -168,39 +165,22 @@ class Governor:
             OptionError: a name in the orders means none of its variants.
             ModelUnavailable, NothingFits: what was pinned cannot be loaded; the orders are as before.
         """
-        choices = self._choices()
-        post = self._post(choices.key(name) or name.partition(":")[0])
+        post = self._post(self._choices().key(name) or name.partition(":")[0])
         async with post.ordering:
             if post.switching is not None:
                 await asyncio.wait([post.switching])
-            self._renew(post)
+            post.renew(self._choices(), self._clock())
             before = post.orders
-            post.orders = resolved(orders, before, post.ladder, choices, key=post.model)
-            if post.orders.pin:
-                try:
-                    choices.choose(post.orders.pin)  # refuses what may not be served here
-                except WrenError:
-                    post.orders = before
-                    raise
-            task = self._consider(post, self._signals(), tried=post.orders.pin)
-            if task is None and post.orders != before:
-                post.cause, post.reason = "order", post.decision.reason if post.decision else post.reason
+            wanted = resolved(orders, before, post.ladder, post.choices, key=post.model)
+            if wanted.pin:
+                post.choices.choose(wanted.pin)  # refuses what may not be served here
+            post.orders = wanted
+            task = self._consider(post, self._now(), tried=wanted.pin)
             if task is not None and (error := await asyncio.shield(task)) is not None:
                 post.orders = before
                 raise error
-
-    async def mend(self, name: str) -> bool:
-        """After what serves could not be loaded: whether another variant serves in its place now."""
-        key = self._choices().key(name)
-        if key is None:
-            return False
-        post = self._post(key)
-        before = post.serving
-        async with post.ordering:
-            task = post.switching or self._consider(post, self._signals())
-            if task is not None:
-                await asyncio.shield(task)
-        return post.serving is not before
+            if task is None and wanted.pin != before.pin and post.decision is not None:
+                post.cause, post.reason = "order", post.decision.reason
 
     async def close(self) -> None:
         """Let no switch go on."""
@@ -211,70 +191,64 @@ class Governor:
 
     def _post(self, key: str) -> Post:
         if key not in self._posts:
-            choices = self._choices()
-            chosen = choices.choose(key)
-            rungs = self._ladder(key, choices, chosen)
-            first = rungs.rungs[0]
-            serving = choices.manifest(first.name) or chosen.manifest
-            now_s = self._clock()
-            standing = settled(rungs, serving.name, now_s)
-            self._posts[key] = Post(key, choices, rungs, serving, first.reason, standing, now_s)
+            self._posts[key] = Post.of(key, self._choices(), self._listed, self._clock())
         return self._posts[key]
 
-    def _renew(self, post: Post) -> None:
-        """Take over what changed in the store or in what was measured."""
-        choices = self._choices()
-        if choices is post.choices:
-            return
-        post.choices = choices
-        try:
-            renewed = self._ladder(post.model, choices, choices.choose(post.model))
-        except WrenError as error:  # all of it was removed: what is in memory goes on
-            _log.debug("%s", error)
-            return
-        if [rung.name for rung in renewed.rungs] != [rung.name for rung in post.ladder.rungs]:
-            post.standing = settled(renewed, post.serving.name, self._clock(), cause="plan")
-        post.ladder = renewed
+    def _now(self) -> Signals:
+        """As of the last look, whose events were told there."""
+        return replace(self._seen, now_s=self._clock(), refused=0, exhausted=0)
 
-    def _ladder(self, key: str, choices: Choices, chosen: Choice) -> Ladder:
-        if self._listed and key == choices.default and ":" not in key:
-            found = given_ladder(self._listed, choices.manifests, choices.plan(key), model=key)
-            if not found.rungs:
-                raise ModelUnavailable(key, "; ".join(f"{name}: {why}" for name, why in found.left_out))
-            return found
-        rungs = ladder(choices.plans[key]).rungs if key in choices.plans else ()
-        return Ladder(rungs or (Rung(chosen.name, reason=chosen.reason),))
+    def _relieve(self, signals: Signals) -> None:
+        """Where memory has been full for a while, or was too little, let what is idle go."""
+        self._full_s = (self._full_s or signals.now_s) if full(signals) else None
+        if signals.exhausted or (self._full_s is not None and signals.now_s - self._full_s >= FULL_S):
+            self._variants.relieve()
+            self._crowded_s = signals.now_s + CROWDED_S
 
     def _consider(
-        self, post: Post, signals: Signals, *, tried: str | None = None
+        self, post: Post, signals: Signals, *, tried: str | None = None, failed: str | None = None
     ) -> "asyncio.Task[WrenError | None] | None":
-        """Ask the policy; a switch if it wants another variant. `tried` is tried again even if it failed lately."""
-        blocked = self._variants.failing() - {tried}
+        """Ask the policy; a switch if it wants another variant.
+
+        Args:
+            post: the model.
+            signals: what the policy sees.
+            tried: a variant that is tried even if it failed lately.
+            failed: one that could not be had just now.
+        """
+        blocks = self._variants.failures.blocks
+        blocked = {one.name for one in post.choices.manifests if one.name != tried and blocks(one)}
+        blocked |= {failed} if failed else set()
         decision = decide(post.ladder, post.standing, post.orders, signals, blocked=blocked)
         if decision.cause == "order" and post.orders == Orders():
             decision = replace(decision, reason=f"an operator's orders have ended; {decision.reason}")
         post.decision = decision
         target = post.choices.manifest(decision.name)
-        if target is None or _same(target, post.serving):
+        if target is None or (target.name, target.digest) == (post.serving.name, post.serving.digest):
             post.standing = decision.standing
             if decision.cause != post.cause:
                 post.cause, post.reason = decision.cause, decision.reason
-            self._look_ahead(post, signals, blocked)
             return None
         post.switching_to = target.name
         post.switching = asyncio.create_task(self._switch(post, decision, target))
         return post.switching
 
-    def _look_ahead(self, post: Post, signals: Signals, blocked: Set[str]) -> None:
+    def _look_ahead(self, post: Post, signals: Signals) -> None:
         """Have in memory what a little more load would have serve."""
+        blocks = self._variants.failures.blocks
+        blocked = {one.name for one in post.choices.manifests if blocks(one)}
         name = foreseen(post.ladder, post.standing, post.orders, signals, blocked=blocked)
         target = post.choices.manifest(name) if name else None
-        if target is None or self._variants.touch(target) or self._tasks or self._clock() < self._crowded_s:
+        if target is None or self._variants.touch(target):
             return
-        self._keep(self._bring(target))
+        room = not full(signals) and signals.now_s >= self._crowded_s
+        if room and self._variants.patient and not self._tasks:
+            self._keep(self._bring(target))
 
     async def _bring(self, target: Manifest) -> None:
-        if not await self._variants.has_room(target):
+        """Only where nothing has to go for it."""
+        room = await self._variants.room(target)
+        if room.short_bytes or room.evicted:
             self._crowded_s = self._clock() + CROWDED_S
             return
         with suppress(WrenError):  # it has been noted, and is passed over from now on
@@ -285,7 +259,7 @@ class Governor:
         began_s, before_bytes = self._clock(), read_resident().now_bytes
         try:
             if self._variants.find(target) is None:
-                await self._bring_in(post, target)
+                await self._bring_in(post, target, urgent=decision.cause not in IN_NO_HURRY)
         except WrenError as error:
             return error
         else:
@@ -294,42 +268,44 @@ class Governor:
         finally:
             post.switching = post.switching_to = None
 
-    async def _bring_in(self, post: Post, target: Manifest) -> None:
+    async def _bring_in(self, post: Post, target: Manifest, *, urgent: bool) -> None:
         """Beside what serves or, where there is no room for both, in its place: then those who come wait for it."""
-        if await self._variants.has_room(target):
-            await self._variants.load(target, reason="it is to serve")
+        before, reason = post.serving, "it is to serve"
+        others = (one for one in self._posts.values() if one is not post and one.in_use(self._clock()))
+        needed = any(one.serving.name == before.name for one in others)
+        if needed or not (await self._variants.room(target)).short_bytes:
+            await self._variants.load(target, reason=reason)
             return
-        before = post.serving
-        self._serves(post, target)
+        self._serve(post, target)
         try:
-            await self._variants.exchange(before, target, reason="it is to serve")
+            await self._variants.exchange(before, target, reason=reason, urgent=urgent)
         finally:
-            self._serves(post, before)  # until the switch is made, if it is
+            self._serve(post, before)  # until the switch is made, if it is
 
     def _take(self, post: Post, decision: Decision, target: Manifest, began_s: float, grown_bytes: int) -> None:
         previous = post.serving
-        self._serves(post, target)
-        post.standing = replace(decision.standing, since_s=self._clock())
-        post.cause, post.reason, post.since = decision.cause, decision.reason, datetime.now(UTC)
-        took_s = self._clock() - began_s
-        happened = Event(
-            post.since,
-            "switched",
-            target.name,
-            decision.reason,
-            took_s,
-            grown_bytes,
-            previous=previous.name,
-            cause=decision.cause,
+        post.take(decision, target, self._clock())
+        self._serve(post, target)
+        self._journal.note(
+            Event(
+                datetime.now(UTC),
+                "switched",
+                target.name,
+                decision.reason,
+                self._clock() - began_s,
+                grown_bytes,
+                previous=previous.name,
+                cause=decision.cause,
+            )
         )
-        self._journal.note(happened)
-        self._switched(previous.name, target.name)
-        if decision.cause == "memory" and previous.name != target.name:
+        if post.default:
+            self._switched(previous.name, target.name)
+        if decision.cause == "memory" and previous.name not in {one.serving.name for one in self._posts.values()}:
             self._keep(self._variants.unload(previous.name, reason="memory is short, and another serves"))
 
-    def _serves(self, post: Post, manifest: Manifest) -> None:
+    def _serve(self, post: Post, manifest: Manifest) -> None:
         post.serving = manifest
-        if post.model == post.choices.default:
+        if post.default:
             self._variants.serving = {manifest.name}
 
     def _keep(self, work: Coroutine[None, None, None]) -> None:
@@ -337,43 +313,10 @@ class Governor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _named(self, post: Post, name: str) -> Choice:
-        """One of the store's, with what the plan has for it."""
-        manifest = post.choices.manifest(name)
-        if manifest is None:
-            raise ModelUnavailable(name, "it was removed from the store")
-        planned = {one.name: one for one in post.choices.plan(post.model).chosen}
-        return Choice(manifest, post.reason, planned.get(name))
-
     def _wished(self, post: Post, wish: Precision) -> Choice:
-        serving, blocked = post.serving, self._variants.failing()
+        serving, blocks = post.serving, self._variants.failures.blocks
+        blocked = {one.name for one in post.choices.manifests if blocks(one)}
         pressure = post.cause if post.cause in ("load", "memory") and post.standing.rung > 0 else None
         scene = Scene(serving.name, serving.precision, post.ladder, post.orders, pressure, blocked)
-        name, reason = grant(wish, post.choices.plans[serving.model], scene)
+        name, reason = grant(wish, post.choices.plan(serving.model), scene)
         return Choice(post.choices.manifest(name) or serving, reason)
-
-
-def _same(one: Manifest, other: Manifest) -> bool:
-    """Whether they are the same build of the same variant."""
-    return (one.name, one.digest) == (other.name, other.digest)
-
-
-def _in_order(post: Post) -> Iterator[str]:
-    """What may serve at the start, the first choice first."""
-    plan = post.choices.plan(post.model)
-    listed = (rung.name for rung in post.ladder.rungs)
-    yield from dict.fromkeys((*listed, *(one.name for one in plan.chosen if ":" not in post.model)))
-
-
-def _governed(post: Post) -> Governed:
-    return Governed(
-        AUTO if ":" in post.model else post.model,
-        post.serving.name,
-        post.cause,
-        post.reason,
-        post.since,
-        post.ladder,
-        post.orders,
-        post.switching_to,
-        interims=post.decision is None or post.decision.interims,
-    )

@@ -205,19 +205,30 @@ class Passage:
         if not decision.yes:
             return found
         self._tally.again += 1
-        hearing = self._computed(larger, window, lambda one: one.transcribe(window, options, Heed(languages)))
+        ticket = Ticket(self.request.client, self.request.priority, self._ticket.due_s)
+        hearing = self._computed(larger, window, lambda one: one.transcribe(window, options, Heed(languages)), ticket)
         try:
             second = await in_time(hearing, left_s=left_s, budget_s=left_s, asked=False)
         except WrenError as error:
             _log.warning("%s could not hear a window again, so the first text stays: %s", larger.manifest.name, error)
             return found
+        finally:
+            self.rooms.scheduler.drop(ticket)  # what is not done by now is in vain
+            self._ticket.add(ticket)
         verdict = better(found, second)
         _log.debug("a window again by %s, for %s: %s", larger.manifest.name, decision.reason, verdict.reason)
         self._tally.taken += verdict.yes
         return second if verdict.yes else found
 
-    async def _computed(self, hosted: Hosted, window: Window, start: Callable[[Recognizer], Computation[T]]) -> T:
-        return await self.rooms.scheduler.compute(hosted, start, ticket=self._ticket, cost_s=window.duration_s)
+    async def _computed(
+        self,
+        hosted: Hosted,
+        window: Window,
+        start: Callable[[Recognizer], Computation[T]],
+        ticket: Ticket | None = None,
+    ) -> T:
+        ticket = ticket or self._ticket
+        return await self.rooms.scheduler.compute(hosted, start, ticket=ticket, cost_s=window.duration_s)
 
     def _spare_s(self, target_s: float) -> float:
         """Until the answer is wanted, less what is left of the recording takes; a long one is wanted when it is due."""

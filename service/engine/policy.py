@@ -75,7 +75,10 @@ def decide(
     view = View(ladder, standing, orders, signals, blocked)
     view = replace(view, standing=seen(view))
     if orders.pin is not None and orders.pin not in blocked:
-        held = replace(_fresh(view.standing, signals.now_s), cause="order")
+        place = ladder.place(orders.pin)
+        held = replace(
+            _fresh(view.standing, signals.now_s), rung=standing.rung if place is None else place, cause="order"
+        )
         return Decision(orders.pin, "order", "pinned by an operator", held, view.interims)
     verdicts = [verdict for rule in _RULES if (verdict := rule(view)) is not None]
     verdict = next((one for one in verdicts if one.rung != standing.rung), verdicts[0])

@@ -67,7 +67,7 @@ class View:
 
     @property
     def full(self) -> tuple[Fill, ...]:
-        return tuple(fill for fill in self.signals.memory if fill.used_bytes > FULL * fill.limit_bytes > 0)
+        return full(self.signals)
 
     @property
     def interims(self) -> bool:
@@ -89,6 +89,11 @@ class View:
 
     def above(self) -> list[Rung]:
         return [self.ladder.rungs[index] for index in self.open() if index < self.standing.rung]
+
+
+def full(signals: Signals) -> tuple[Fill, ...]:
+    """The memories that are full."""
+    return tuple(fill for fill in signals.memory if fill.used_bytes > FULL * fill.limit_bytes > 0)
 
 
 def seen(view: View) -> Standing:

@@ -1,7 +1,7 @@
 """The variants in memory: loaded once whoever asks, leased to requests, let go when nobody uses them.
 
 For the event loop. Loading and closing have a thread of their own, one after another. A variant that is on its way out
-gets no new leases; who asks for it waits until it is gone, and it is loaded again.
+stays if somebody asks for it while it is used still; else who asks waits until it is gone, and it is loaded again.
 """
 
 import asyncio
@@ -9,12 +9,12 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from model_store.manifest import Manifest
 from service.engine.device import Limit
+from service.engine.failures import BLOCKED_S, CROWDED_S, Failures
 from service.engine.heap import give_back
 from service.engine.journal import Journal
 from service.engine.lease import Lease, Resident
@@ -23,24 +23,18 @@ from service.engine.profile import Hosted
 from service.engine.resident import read_resident
 from service.engine.room import Occupant, Room, make_room
 from service.engine.types import Event, Happening, ModelInfo, State
-from service.errors import NoRoom, WrenError
+from service.errors import ModelUnavailable, NoRoom, WrenError
 
 T = TypeVar("T")
 
 IDLE_S = 300.0
 """Seconds without use after which a variant leaves memory where nothing else is said."""
 
-BLOCKED_S = 300.0
-"""Seconds for which a variant that could not be loaded is not tried again, unless somebody asks for it."""
-
-CROWDED_S = 30.0
-"""The same for one that could have come in another's place, had that not been in use."""
+PATIENCE_S = 5.0
+"""Seconds of idleness that must be allowed for anything to be loaded ahead of need."""
 
 EXCHANGE_S = 10.0
 """Seconds in which those must be answered who use a variant that is to go before another can come."""
-
-RETRY_S = 10.0
-"""Seconds for which those are refused who ask for it: each try takes half a second of a core."""
 
 
 class VariantLoader(Protocol):
@@ -57,20 +51,12 @@ class VariantLoader(Protocol):
     def renew(self, lost: Hosted) -> Hosted: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """What kept a variant out of memory, when, and for how long it is passed over."""
-
-    error: WrenError
-    at_s: float
-    blocked_s: float
-
-
 class Variants:
     """See the module.
 
     Attributes:
         serving: names of those that clients get who ask for nothing; they stay where nothing is said.
+        failures: what could not be loaded lately.
         exchange_s: how long an exchange waits for those who use what is to go.
     """
 
@@ -103,9 +89,14 @@ class Variants:
         self._residents: dict[str, Resident] = {}
         self._loading: dict[str, asyncio.Task[Resident]] = {}
         self._leaving: dict[Resident, asyncio.Task[None]] = {}
-        self._failures: dict[str, _Failure] = {}
+        self.failures = Failures()
         self._renewing = asyncio.Lock()
         self._bringing = asyncio.Lock()  # room is made for one at a time, and taken before it is made for the next
+
+    @property
+    def patient(self) -> bool:
+        """Whether what nobody uses stays for a while."""
+        return self._idle_s is None or self._idle_s < 0 or self._idle_s >= PATIENCE_S
 
     def names(self) -> tuple[str, ...]:
         """Of those in memory."""
@@ -113,8 +104,7 @@ class Variants:
 
     def info(self, manifest: Manifest) -> ModelInfo:
         """How it stands with a variant."""
-        name, failed = manifest.name, self._failures.get(manifest.name)
-        failure = str(failed.error) if failed and time.monotonic() < failed.at_s + BLOCKED_S else None
+        name, failure = manifest.name, self.failures.told(manifest)
         resident = self._residents.get(name) or next((one for one in self._leaving if one.name == name), None)
         if resident is None:
             state: State = "loading" if name in self._loading else "failed" if failure else "available"
@@ -129,11 +119,6 @@ class Variants:
             idle_s=resident.idle_s(),
             failure=failure,
         )
-
-    def failing(self) -> Set[str]:
-        """Names of those that are passed over, for they could not be loaded lately."""
-        now_s = time.monotonic()
-        return {name for name, one in self._failures.items() if now_s < one.at_s + one.blocked_s}
 
     def find(self, manifest: Manifest) -> Resident | None:
         """The variant if this very build of it is in memory."""
@@ -161,8 +146,8 @@ class Variants:
         """
         resident = self.find(manifest)
         while resident is None:
-            self._refuse_failing(manifest)
-            loaded = await self.load(manifest, reason="a request wants it")
+            self.failures.refuse(manifest)
+            loaded = await self._once(manifest, lambda: self._load(manifest, "a request wants it"))
             resident = loaded if loaded is self._residents.get(manifest.name) else None  # it may be on its way out
         if keep_alive_s is not None:
             resident.keep_s = keep_alive_s
@@ -174,23 +159,27 @@ class Variants:
         Raises:
             ModelUnavailable, NoRoom: as above.
         """
-        resident = await self._once(manifest, lambda: self._load(manifest, reason))
+        resident = await self._noted(manifest, lambda: self._load(manifest, reason))
         if keep_alive_s is not None:
             resident.keep_s = keep_alive_s
         return resident
 
-    async def has_room(self, manifest: Manifest) -> bool:
-        """Whether it can be loaded beside what serves and what is used."""
-        return not (await self._room(manifest)).short_bytes
+    async def room(self, manifest: Manifest, *, without: Manifest | None = None) -> Room:
+        """What would have to go so that it can be loaded; as if `without` were gone already."""
+        await self._in_thread(give_back)
+        leaving = self.find(without) if without else None
+        occupants = [self._occupant(one, going=one is leaving) for one in self._residents.values()]
+        return make_room(self._footprint(manifest), occupants, used_bytes=read_resident().now_bytes, limit=self._limit)
 
-    async def exchange(self, old: Manifest, new: Manifest, *, reason: str) -> Resident:
+    async def exchange(self, old: Manifest, new: Manifest, *, reason: str, urgent: bool) -> Resident:
         """Let a variant go before another comes, for there is no room for both; who asks for the new one waits.
 
         Raises:
-            NoRoom: the old one is used for too long, or it was not enough. It is in memory as before.
+            NoRoom: the old one is used for too long (if it is not urgent, at all), or its room is not enough. It is in
+                memory as before.
             ModelUnavailable: the new one cannot be loaded; the old one is in memory, loaded anew.
         """
-        return await self._once(new, lambda: self._exchange(old, new, reason))
+        return await self._noted(new, lambda: self._exchange(old, new, reason, urgent=urgent))
 
     async def settle(self, manifest: Manifest, planned: Planned | None) -> Resident:
         """Load the variant that mostly serves, before all others: by it the executors are chosen.
@@ -201,13 +190,16 @@ class Variants:
         return await self._brought(manifest, lambda: self._loader.settle(manifest, planned), "it is to serve")
 
     async def unload(self, name: str, *, reason: str) -> None:
-        """Take a variant out of memory, if it is there; returns when its last lease has ended and it is gone."""
+        """Take a variant out of memory; returns when its last lease has ended and it is gone.
+
+        It stays if somebody asks for it before its last lease has ended.
+        """
         if name in self._loading:
             await asyncio.wait([self._loading[name]])
         if resident := self._residents.get(name):
             self._retire(resident, reason)
-        leaving = [task for one, task in self._leaving.items() if one.name == name]
-        await asyncio.gather(*map(asyncio.shield, leaving))
+        if leaving := [task for one, task in self._leaving.items() if one.name == name]:
+            await asyncio.wait(leaving)
 
     async def renew(self, lost: Hosted) -> Hosted:
         """A variant whose executor was lost, loaded anew; one that was renewed meanwhile is taken.
@@ -229,6 +221,7 @@ class Variants:
         """Let go what has been idle for too long."""
         for resident in tuple(self._residents.values()):
             self._ended(resident)
+        self.failures.tidy()
 
     def relieve(self) -> None:
         """Let go all that is idle and does not serve: memory is short."""
@@ -244,10 +237,14 @@ class Variants:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _refuse_failing(self, manifest: Manifest) -> None:
-        failure = self._failures.get(manifest.name)
-        if failure and failure.at_s > time.monotonic() - RETRY_S and not isinstance(failure.error, NoRoom):
-            raise failure.error.with_traceback(None)
+    async def _noted(self, manifest: Manifest, load: Callable[[], Coroutine[None, None, Resident]]) -> Resident:
+        """With an event where there is no room; requests that are refused for that may be too many for one each."""
+        began_s = time.monotonic()
+        try:
+            return await self._once(manifest, load)
+        except NoRoom as error:
+            self._note("failed", manifest.name, str(error), began_s)
+            raise
 
     async def _once(self, manifest: Manifest, load: Callable[[], Coroutine[None, None, Resident]]) -> Resident:
         """What is being loaded by this name, by now; it goes on when who waits for it leaves."""
@@ -257,32 +254,45 @@ class Variants:
             self._loading[name].add_done_callback(lambda task: self._loaded(name, task))
         return await asyncio.shield(self._loading[name])
 
-    async def _exchange(self, old: Manifest, new: Manifest, reason: str) -> Resident:
+    async def _exchange(self, old: Manifest, new: Manifest, reason: str, *, urgent: bool) -> Resident:
         resident = self.find(old)
-        if resident is not None:
-            going = self._retire(resident, f"it makes room for {new.name}")
-            await asyncio.wait([going], timeout=self.exchange_s)
-            if resident.leases:
-                going.cancel()
-                self._residents[old.name] = resident
-                error = NoRoom(new.name, reason=f"{old.name} would have to go first, and is in use")
-                self._failures[new.name] = _Failure(error, time.monotonic(), CROWDED_S)
-                raise error
-            await going
+        if resident is None:
+            return await self._load(new, reason)
+        if short := (await self.room(new, without=old)).reason:
+            raise self._crowded(new, short)
+        going = self._retire(resident, f"it makes room for {new.name}")
+        await asyncio.wait([going], timeout=self.exchange_s if urgent else 0.0)
+        if self._revived(resident):
+            raise self._crowded(new, f"{old.name} would have to go first, and is in use")
+        await asyncio.wait([going])
         try:
             return await self._load(new, reason)
-        except WrenError as error:
-            self._failures[new.name] = _Failure(error, time.monotonic(), BLOCKED_S)
+        except WrenError:
             await self.load(old, reason=f"{new.name} could not take its place")
             raise
 
+    def _crowded(self, manifest: Manifest, reason: str) -> NoRoom:
+        error = NoRoom(manifest.name, reason=reason)
+        self.failures.note(manifest, error, blocked_s=CROWDED_S)
+        return error
+
     async def _load(self, manifest: Manifest, reason: str) -> Resident:
         present = await self._in_thread(lambda: self._loader.present(manifest))
+        while same := [one for one in self._leaving if one.hosted.manifest.digest == present.digest]:
+            if self._revived(same[0]):
+                break
+            await asyncio.wait([self._leaving[same[0]]])
         if found := self.find(present):
             return found
-        while same := [task for one, task in self._leaving.items() if one.hosted.manifest.digest == present.digest]:
-            await asyncio.wait(same)
         return await self._brought(present, lambda: self._loader.load(present), reason, needs_room=True)
+
+    def _revived(self, resident: Resident) -> bool:
+        """Keep what was to go and is in use still; whether it is."""
+        if not resident.leases or resident not in self._leaving or resident.name in self._residents:
+            return False
+        self._leaving[resident].cancel()
+        self._residents[resident.name] = resident
+        return True
 
     async def _brought(
         self, manifest: Manifest, bring: Callable[[], Hosted], reason: str, *, needs_room: bool = False
@@ -293,14 +303,16 @@ class Variants:
                 if needs_room:
                     await self._make_room(manifest)
                 before_bytes = read_resident().now_bytes
-                hosted = await self._in_thread(bring)
-            except WrenError as error:
-                blocked_s = 0.0 if isinstance(error, NoRoom) else BLOCKED_S  # others may leave at any time
-                self._failures[manifest.name] = _Failure(error, time.monotonic(), blocked_s)
+                hosted = await self._in_thread(lambda: _hosted(manifest, bring))
+            except NoRoom as error:
+                self.failures.note(manifest, error, blocked_s=0.0)  # others may leave at any time
+                raise
+            except ModelUnavailable as error:
+                self.failures.note(manifest, error, blocked_s=BLOCKED_S)
                 self._note("failed", manifest.name, str(error), began_s)
                 raise
             grown_bytes = read_resident().now_bytes - before_bytes
-        self._failures.pop(manifest.name, None)
+        self.failures.clear(manifest)
         if old := self._residents.get(manifest.name):
             self._retire(old, "another build took its place")
         resident = self._residents[manifest.name] = Resident(hosted, grown_bytes, time.monotonic() - began_s)
@@ -308,26 +320,22 @@ class Variants:
         return resident
 
     async def _make_room(self, manifest: Manifest) -> None:
-        room = await self._room(manifest)
+        room = await self.room(manifest)
         if room.short_bytes:
             raise NoRoom(manifest.name, reason=room.reason)
         gone = [self._retire(self._residents[name], f"it makes room for {manifest.name}") for name in room.evicted]
         await asyncio.gather(*gone)
 
-    async def _room(self, manifest: Manifest) -> Room:
-        await self._in_thread(give_back)
-        occupants = [
-            Occupant(
-                one.name,
-                max(0, one.memory_bytes),
-                leases=one.leases,
-                idle_s=one.idle_s() or 0.0,
-                kept=one.keep_s == math.inf,
-                serving=one.name in self.serving,
-            )
-            for one in self._residents.values()
-        ]
-        return make_room(self._footprint(manifest), occupants, used_bytes=read_resident().now_bytes, limit=self._limit)
+    def _occupant(self, resident: Resident, *, going: bool) -> Occupant:
+        return Occupant(
+            resident.name,
+            # What it grew by was seen while others computed: it is no less than its files.
+            max(resident.memory_bytes, resident.hosted.manifest.total_bytes),
+            leases=0 if going else resident.leases,
+            idle_s=resident.idle_s() or 0.0,
+            kept=resident.keep_s == math.inf,
+            serving=resident.name in self.serving and not going,
+        )
 
     def _ended(self, resident: Resident) -> None:
         """A lease ended, or time went by."""
@@ -370,3 +378,17 @@ class Variants:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """What has not begun when the engine closes never does."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _hosted(manifest: Manifest, bring: Callable[[], Hosted]) -> Hosted:
+    """What was brought.
+
+    Raises:
+        ModelUnavailable: it cannot be, for whatever reason: what serves goes on.
+    """
+    try:
+        return bring()
+    except ModelUnavailable:
+        raise
+    except Exception as error:
+        raise ModelUnavailable(manifest.name, f"{type(error).__name__}: {error}") from error

@@ -49,6 +49,12 @@ class Ticket:
         if not self._inside:
             self.busy_s += time.monotonic() - self._since_s
 
+    def add(self, other: "Ticket") -> None:
+        """Count another's time as this one's."""
+        self.busy_s += other.busy_s
+        self.encode_s += other.encode_s
+        self.decode_s += other.decode_s
+
     def encoded_share(self) -> float:
         """Of the time in executors, the part in encoder batches."""
         return self.encode_s / max(self.encode_s + self.decode_s, 1e-9)

@@ -54,9 +54,9 @@ def test_all_others_are_elsewhere(host: str) -> None:
     assert not is_loopback(host)
 
 
-def operator(host: str | None, **headers: str) -> HTTPConnection:
-    sent = [(name.encode(), value.encode()) for name, value in {"host": "wren:8000", **headers}.items()]
-    client = (host, 5000) if host else None
+def operator(address: str | None, **headers: str) -> HTTPConnection:
+    sent = [(name.encode(), value.encode()) for name, value in {"host": "localhost:8000", **headers}.items()]
+    client = (address, 5000) if address else None
     return HTTPConnection({"type": "http", "headers": sent, "query_string": b"", "path": "/", "client": client})
 
 
@@ -68,10 +68,16 @@ def test_without_keys_only_the_machine_itself_operates() -> None:
 
 
 def test_without_keys_a_page_from_elsewhere_does_not_operate() -> None:
-    check_operator(operator("127.0.0.1", origin="http://wren:8000"), ())
-    for origin in ("https://evil.example", "http://wren:9000", "null"):
+    check_operator(operator("127.0.0.1", origin="http://localhost:8000"), ())
+    check_operator(operator("::1", origin="http://[::1]:8000", host="[::1]:8000"), ())
+    for origin in ("https://evil.example", "http://localhost:9000", "null"):
         with pytest.raises(NotLocal):
             check_operator(operator("127.0.0.1", origin=origin), ())
+
+
+def test_without_keys_a_page_whose_name_was_made_to_lead_here_does_not_operate() -> None:
+    with pytest.raises(NotLocal):
+        check_operator(operator("127.0.0.1", origin="http://evil.example:8000", host="evil.example:8000"), ())
 
 
 def test_with_keys_a_key_operates_from_anywhere_and_nothing_else_does() -> None:

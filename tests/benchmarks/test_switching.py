@@ -197,7 +197,7 @@ def test_plot_and_trace_show_the_course(spoken: list[Utterance]) -> None:
         assert page.tag == "{http://www.w3.org/2000/svg}svg"
         texts = [one.text for one in page.iter("{http://www.w3.org/2000/svg}text")]
         assert {"fp32", "int8", "keeps to fp32", "seconds", "30"} <= set(texts)
-    kept = json.loads(trace(found, PHASES))
+    kept = json.loads(trace(found, PHASES, target_s=1.0))
     assert len(kept["rows"]) == 3
     row = dict(zip(kept["columns"], kept["rows"][1], strict=True))
     expected = {"at_s": 14, "delay_s": 0.5, "offered": 1, "speed": 50, "refused": 0, "resident_mb": 300, "rung": 1}

@@ -31,7 +31,7 @@ def manifest_of(name: str, *, build: int = 1, mb: int = 100) -> Manifest:
 
 @dataclass
 class FakeLoader:
-    """Loads what `faults` does not have; `gate` is awaited before each load, as if it took so long.
+    """Loads what `faults` and `crashes` do not have; `gate` is awaited before each load, as if it took so long.
 
     Attributes:
         store: the builds that lie there; another is present than the one asked for if it stands here by its name.
@@ -39,6 +39,7 @@ class FakeLoader:
     """
 
     faults: dict[str, str] = field(default_factory=dict)
+    crashes: dict[str, Exception] = field(default_factory=dict)
     store: dict[str, Manifest] = field(default_factory=dict)
     gate: threading.Event | None = None
     loads: list[str] = field(default_factory=list)
@@ -54,6 +55,8 @@ class FakeLoader:
         self.loads.append(manifest.name)
         if self.gate is not None:
             self.gate.wait(5.0)
+        if manifest.name in self.crashes:
+            raise self.crashes[manifest.name]
         if manifest.name in self.faults:
             raise ModelUnavailable(manifest.name, self.faults[manifest.name])
         self.backends.append(FakeBackend([Line((3000,))], len(whisper().mask), whisper().end_token))

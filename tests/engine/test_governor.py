@@ -14,7 +14,8 @@ from service.engine.governor import Governor
 from service.engine.journal import Journal
 from service.engine.observing import Unobserved
 from service.engine.plan import plan
-from service.engine.precision import Orders, Signals
+from service.engine.policy import FULL_S
+from service.engine.precision import Fill, Orders, Signals
 from service.engine.profile import Hosted
 from service.engine.variants import Variants
 from service.errors import ModelNotFound, ModelUnavailable, OptionError
@@ -172,8 +173,10 @@ async def test_a_pin_is_served_when_the_order_returns_whatever_the_load() -> Non
         await at.looks(100)
         assert at.serving == INT8
         await at.governor.order("tiny", Orders())
-        assert at.serving == FP32
+        assert at.serving == INT8  # from where the policy goes on
         assert "orders have ended" in at.governor.choose("tiny").reason
+        await at.looks(60)
+        assert at.serving == FP32
 
 
 async def test_a_pin_that_cannot_be_loaded_is_refused_and_the_orders_are_as_before() -> None:
@@ -232,6 +235,21 @@ async def test_while_much_comes_the_next_rung_is_in_memory_already() -> None:
         await at.looks(1, delay_s=2.0)
         assert at.serving == INT8
         assert at.loader.loads == [FP32, INT8]
+
+
+async def test_where_memory_is_full_what_is_idle_goes_before_the_rung_changes() -> None:
+    async with court() as at:
+        await at.variants.load(manifest_of(BASE), reason="ordered")
+        full = Signals(now_s=101.0, memory=(Fill("memory", 99, 100),), offered=60.0)
+        for after_s in (0.0, 0.5, FULL_S):
+            assert at.variants.names() == (FP32, BASE)  # what decoding a file takes is soon free again
+            at.signals[0] = replace(full, now_s=full.now_s + after_s)
+            at.governor.look()
+        await eventually(lambda: at.variants.names() == (FP32,))
+        at.governor.look()
+        await asyncio.sleep(0.02)
+        assert at.variants.names() == (FP32,)  # nothing is loaded ahead of need
+        assert at.serving == FP32
 
 
 async def test_orders_for_a_model_that_is_not_there_are_refused() -> None:
@@ -317,8 +335,38 @@ async def test_after_a_variant_failed_a_request_the_next_rung_serves_at_once() -
     async with court() as at:
         await at.variants.unload(FP32, reason="ordered")
         at.loader.faults[FP32] = "its file is damaged"
-        with pytest.raises(ModelUnavailable):
-            await at.variants.lease(at.governor.choose("tiny").manifest)
-        assert await at.governor.mend("tiny")
+        chosen = at.governor.choose("tiny")
+        with pytest.raises(ModelUnavailable) as failed:
+            await at.variants.lease(chosen.manifest)
+        instead = await at.governor.instead("tiny", chosen, failed.value, language=None)
+        assert instead is not None
+        assert instead.name == INT8
+        assert "its file is damaged" in instead.reason
         assert at.serving == INT8
-        assert not await at.governor.mend(FP32)
+        assert await at.governor.instead(FP32, chosen, failed.value, language=None) is None
+
+
+async def test_a_wish_that_cannot_be_had_gets_what_serves() -> None:
+    async with court(loader=FakeLoader(faults={INT8: "its file is damaged"})) as at:
+        wished = at.governor.choose("tiny", wish="int8")
+        with pytest.raises(ModelUnavailable) as failed:
+            await at.variants.lease(wished.manifest)
+        instead = await at.governor.instead("tiny", wished, failed.value, language=None)
+        assert instead is not None
+        assert instead.name == FP32
+        assert "int8 wished for, but that cannot be had now" in instead.reason
+
+
+async def test_who_speaks_another_language_is_not_served_by_what_does_not_know_it() -> None:
+    async with court() as at:
+        chosen = at.governor.choose("tiny")
+        instead = await at.governor.instead("tiny", chosen, ModelUnavailable(FP32, "gone"), language="de")
+        assert instead is None
+
+
+async def test_after_the_model_was_removed_orders_and_wishes_are_answered_still() -> None:
+    async with court(FP32, INT8, BASE) as at:
+        at.choices = choices_of([manifest_of(BASE)])
+        await at.looks(2)
+        assert at.governor.choose("tiny", wish="int8").name in (FP32, INT8)
+        await at.governor.order("tiny", Orders(lowest="fp32"))

@@ -276,13 +276,13 @@ def test_a_pin_is_obeyed_whatever_the_load_and_on_no_ladder() -> None:
         overload = steady(signals(refused=9, delay_s=5, memory=0.99, exhausted=1))
         for decision in looks(TWO, AT_HIGH, overload, seconds=10, orders=Orders(pin=pin)):
             assert (decision.name, decision.cause) == (pin, "order")
-            assert decision.standing.rung == 0
+            assert decision.standing.rung == (TWO.place(pin) or 0)
 
 
 def test_the_clocks_begin_anew_when_a_pin_is_taken_off() -> None:
-    *_, pinned = looks(TWO, AT_LOW, QUIET, seconds=100, orders=Orders(pin=HIGH.name))
-    freed = decide(TWO, pinned.standing, Orders(), replace(signals(refused=1), now_s=100.25))
-    assert (freed.name, freed.cause) == (LOW.name, "order")
+    *_, pinned = looks(THREE, AT_LOW, QUIET, seconds=100, orders=Orders(pin=MIDDLE.name))
+    freed = decide(THREE, pinned.standing, Orders(), replace(signals(refused=1), now_s=100.25))
+    assert (freed.name, freed.cause) == (MIDDLE.name, "order")
     again = decide(THREE, pinned.standing, Orders(), replace(signals(refused=1), now_s=100.25 + SETTLE_S))
     assert again.standing.rung == 2
 

@@ -111,18 +111,27 @@ async def test_unloading_waits_for_the_last_lease() -> None:
         assert at.happened() == [("loaded", ONE.name), ("unloaded", ONE.name)]
 
 
-async def test_who_asks_for_what_is_leaving_waits_and_gets_it_anew() -> None:
+async def test_what_is_asked_for_while_it_drains_stays() -> None:
     async with house() as at:
         lease = await at.variants.lease(ONE)
         unloading = asyncio.create_task(at.variants.unload(ONE.name, reason="ordered"))
         await eventually(lambda: at.states()[0] == "draining")
-        coming = asyncio.create_task(at.variants.lease(ONE))
-        await asyncio.sleep(0.02)
-        assert not coming.done()
-        with lease:
-            pass
+        assert (await at.variants.lease(ONE)).hosted is lease.hosted
         await unloading
-        assert (await coming).hosted is not lease.hosted
+        assert at.states()[0] == "loaded"
+        assert at.loader.loads == [ONE.name]
+
+
+async def test_who_asks_for_what_is_being_closed_gets_it_anew() -> None:
+    async with house() as at:
+        await at.variants.load(ONE, reason="ordered")
+        unloading = asyncio.create_task(at.variants.unload(ONE.name, reason="ordered"))
+        await asyncio.sleep(0)
+        assert at.states()[0] == "draining"
+        lease = await at.variants.lease(ONE)
+        await unloading
+        assert not at.loader.backends[1].closed
+        assert lease.hosted.recognizer.backend is at.loader.backends[1]
         assert at.loader.loads == [ONE.name] * 2
 
 
@@ -140,7 +149,7 @@ async def test_a_variant_that_fails_is_reported_and_not_tried_for_a_while() -> N
                 await at.variants.lease(TWO)
         assert at.loader.loads == [ONE.name, TWO.name]
         assert at.states() == ["loaded", "failed", "available"]
-        assert at.variants.failing() == {TWO.name}
+        assert at.variants.failures.blocks(TWO)
         assert "damaged" in (at.variants.info(TWO).failure or "")
         assert at.happened() == [("loaded", ONE.name), ("failed", TWO.name)]
         assert kept.hosted.manifest.name == ONE.name
@@ -153,7 +162,7 @@ async def test_an_order_tries_again_what_failed() -> None:
         at.loader.faults.clear()
         await at.variants.load(ONE, reason="ordered")
         assert at.states()[0] == "loaded"
-        assert at.variants.failing() == set()
+        assert not at.variants.failures.blocks(ONE)
 
 
 async def test_what_is_too_large_is_refused_by_name() -> None:
@@ -255,24 +264,25 @@ async def test_memory_that_is_short_is_relieved_of_what_is_idle() -> None:
 
 
 @asynccontextmanager
-async def narrow_house(*, faults: dict[str, str] | None = None) -> AsyncIterator[House]:
-    """With room for one at a time."""
-    loader = FakeLoader(faults=faults or {})
+async def narrow_house(*, faults: dict[str, str] | None = None, needs_mib: int = 120) -> AsyncIterator[House]:
+    """With room for one at a time, which takes 100 MiB."""
     limit = Limit(read_resident().now_bytes + 50 * MIB, "WREN_MEMORY", chosen=True)
+    loader = FakeLoader(faults=faults or {})
 
     def needs(_: Manifest) -> int:
-        return 0 if all(backend.closed for backend in loader.backends) else 120 * MIB
+        return needs_mib * MIB if any(not backend.closed for backend in loader.backends) else 0
 
     async with house(loader, limit=limit, needs=needs) as at:
+        (await at.variants.load(ONE, reason="ordered")).memory_bytes = 100 * MIB
+        at.variants.serving = {ONE.name}
         yield at
 
 
 async def test_where_there_is_no_room_for_both_one_goes_first_and_who_comes_waits() -> None:
     async with narrow_house() as at:
         used = await at.variants.lease(ONE)
-        at.variants.serving = {ONE.name}
-        assert not await at.variants.has_room(TWO)
-        exchange = asyncio.create_task(at.variants.exchange(ONE, TWO, reason="ordered"))
+        assert (await at.variants.room(TWO)).short_bytes
+        exchange = asyncio.create_task(at.variants.exchange(ONE, TWO, reason="ordered", urgent=True))
         await eventually(lambda: at.states()[:2] == ["draining", "loading"])
         coming = [asyncio.create_task(at.variants.lease(TWO)) for _ in range(3)]
         with used:
@@ -285,9 +295,8 @@ async def test_where_there_is_no_room_for_both_one_goes_first_and_who_comes_wait
 
 async def test_what_could_not_take_the_place_of_another_gives_it_back() -> None:
     async with narrow_house(faults={TWO.name: "its file is damaged"}) as at:
-        await at.variants.load(ONE, reason="ordered")
         with pytest.raises(ModelUnavailable, match="damaged"):
-            await at.variants.exchange(ONE, TWO, reason="ordered")
+            await at.variants.exchange(ONE, TWO, reason="ordered", urgent=True)
         assert at.states() == ["loaded", "failed", "available"]
 
 
@@ -296,7 +305,52 @@ async def test_what_is_used_for_too_long_stays() -> None:
         at.variants.exchange_s = 0.02
         with await at.variants.lease(ONE):
             with pytest.raises(NoRoom, match=f"{ONE.name} would have to go first"):
-                await at.variants.exchange(ONE, TWO, reason="ordered")
+                await at.variants.exchange(ONE, TWO, reason="ordered", urgent=True)
             assert at.states()[0] == "loaded"
         assert (await at.variants.lease(ONE)).hosted is not None
         assert not at.loader.backends[0].closed
+
+
+async def test_what_would_not_make_enough_room_is_not_sent_away() -> None:
+    async with narrow_house(needs_mib=400) as at:
+        with await at.variants.lease(ONE), pytest.raises(NoRoom, match="needs"):
+            await at.variants.exchange(ONE, TWO, reason="ordered", urgent=True)
+        assert at.states()[0] == "loaded"
+        assert at.forgotten == []
+
+
+async def test_nobody_is_made_to_wait_for_what_is_in_no_hurry() -> None:
+    async with narrow_house() as at:
+        with await at.variants.lease(ONE), pytest.raises(NoRoom, match="is in use"):
+            await at.variants.exchange(ONE, TWO, reason="it is calm", urgent=False)
+        assert at.states()[0] == "loaded"
+        await at.variants.exchange(ONE, TWO, reason="it is calm", urgent=False)
+        assert at.states()[:2] == ["available", "loaded"]
+
+
+async def test_who_asks_for_the_old_one_in_an_exchange_keeps_it() -> None:
+    async with narrow_house() as at:
+        with await at.variants.lease(ONE):
+            exchange = asyncio.create_task(at.variants.exchange(ONE, TWO, reason="ordered", urgent=True))
+            await eventually(lambda: at.states()[0] == "draining")
+            assert (await at.variants.lease(ONE)).hosted.manifest.name == ONE.name
+            with pytest.raises(NoRoom):
+                await exchange
+        assert at.loader.loads == [ONE.name]
+
+
+async def test_a_request_that_finds_no_room_leaves_no_event() -> None:
+    async with narrow_house() as at:
+        with await at.variants.lease(ONE), pytest.raises(NoRoom):
+            await at.variants.lease(TWO)
+        assert at.happened() == [("loaded", ONE.name)]
+        with pytest.raises(NoRoom):
+            await at.variants.load(TWO, reason="ordered")
+        assert at.happened()[-1] == ("failed", TWO.name)
+
+
+async def test_whatever_a_load_dies_of_is_told_as_unavailable() -> None:
+    async with house(FakeLoader(crashes={ONE.name: OSError("disk gone")})) as at:
+        with pytest.raises(ModelUnavailable, match="OSError: disk gone"):
+            await at.variants.lease(ONE)
+        assert at.states()[0] == "failed"
