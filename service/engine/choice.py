@@ -17,11 +17,17 @@ BY_NAME = "asked for by name"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A variant, and why it; `planned` if the plan has it."""
+    """A variant, and why it.
+
+    Attributes:
+        planned: if the plan has it.
+        governed: the name under which precision is chosen for the request, which goes with it while it waits.
+    """
 
     manifest: Manifest
     reason: str
     planned: Planned | None = None
+    governed: str | None = None
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from service.engine.heap import give_back
 from service.engine.profile import Hosted
 from service.engine.queue import FairQueue
 from service.engine.types import Observer
-from service.engine.work import Work
+from service.engine.work import Ticket, Work
 from service.errors import RecognitionFailed, WrenError
 from service.recognition.computation import Answer, Encode
 
@@ -114,6 +114,17 @@ class Desk:
             self._queue.discard(gone)
             self.changed.notify_all()
 
+    def move(self, ticket: Ticket, hosted: Hosted) -> bool:
+        """Have a request computed by another variant from its beginning; not if one of its windows had its turn."""
+        with self.changed:
+            if ticket.entered_s is not None or ticket.gone:
+                return False
+            ticket.moved = hosted
+            waiting = [work for queue in (self._beginning, self._queue) for work in queue.discard(_of(ticket))]
+        for work in waiting:
+            self.begin(work.again(hosted))
+        return True
+
     def distrust(self, lost: Iterable[Hosted]) -> None:
         """Let nothing more be computed with these; their windows are handed out. The lock must be held."""
         self._distrusted.update(lost)
@@ -179,5 +190,18 @@ class Desk:
             if work.hosted in self._distrusted:
                 self._on_distrusted(work)
                 return
-            self._queue.push(work, work.place())
-            self.changed.notify()
+            hosted = self._present(work)
+            if hosted is work.hosted:
+                self._queue.push(work, work.place())
+                self.changed.notify()
+                return
+        self.begin(work.again(hosted))  # it was moved while its features were computed
+
+    def _present(self, work: Work) -> Hosted:
+        """The variant that is to compute it; the lock must be held."""
+        moved, entered = work.ticket.moved, work.ticket.entered_s is not None
+        return work.hosted if moved is None or entered or moved in self._distrusted else moved
+
+
+def _of(ticket: Ticket) -> Callable[[Work], bool]:
+    return lambda work: work.ticket is ticket

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, nullcontext
 from dataclasses import replace
 
 from model_store.errors import NotInStore
@@ -37,6 +37,7 @@ from service.engine.profile import Hosted
 from service.engine.resident import read_resident
 from service.engine.room import footprint
 from service.engine.scheduler import Scheduler
+from service.engine.stays import Stay, Stays
 from service.engine.stock import Stock
 from service.engine.types import Load, ModelInfo, Observer, PrecisionReport, Request, Served
 from service.engine.variants import Variants
@@ -83,6 +84,7 @@ class LocalEngine:
             idle_s=settings.idle_s,
             forget=self._forget,
         )
+        self._stays = Stays(self._variants)
         self._governor = Governor(
             self._variants,
             self._journal,
@@ -203,7 +205,7 @@ class LocalEngine:
 
     async def transcribe(self, request: Request) -> Served:
         served: Served | None = None
-        async for item in self.stream(request):
+        async for item in self._items(request, movable=True):
             if isinstance(item, Served):
                 served = item
         if served is None:
@@ -211,6 +213,11 @@ class LocalEngine:
         return served
 
     async def stream(self, request: Request) -> AsyncGenerator[Segment | Served, None]:
+        async with aclosing(self._items(request, movable=False)) as items:  # it is told what serves before it begins
+            async for item in items:
+                yield item
+
+    async def _items(self, request: Request, *, movable: bool) -> AsyncGenerator[Segment | Served, None]:
         rooms, arrived_s = self._running, time.monotonic()
         if rooms is None:
             raise AssertionError("the engine was not started")
@@ -224,15 +231,11 @@ class LocalEngine:
             hosted.recognizer.check(request.options)
             entry = rooms.backlog.entered(request.size_bytes, client=request.client, priority=request.priority)
             with self._observed(), entry as share:
-                passage = Passage(rooms, request, hosted, share, arrived_s, cascade)
-                try:
-                    async with aclosing(passage.segments()) as segments:
-                        async for segment in segments:
-                            yield segment
-                    served = await passage.served()
-                    yield replace(served, reason="; ".join(filter(None, (choice.reason, served.reason))))
-                finally:
-                    passage.leave()
+                stay = Stay(request, choice, lease, Passage(rooms, request, hosted, share, arrived_s, cascade))
+                with self._stays.kept(stay) if movable else nullcontext():
+                    async with aclosing(stay.items()) as items:
+                        async for item in items:
+                            yield item
 
     async def _leased(self, request: Request) -> tuple[Choice, Lease]:
         """The variant for a request; where that cannot be had and nobody insists on it, what serves in its place.
@@ -296,10 +299,12 @@ class LocalEngine:
         self._exhausted = exhausted
         return self._seen
 
-    def _switched(self, previous: str, present: str) -> None:
-        """Expect as much more of the queue as the profiles say."""
-        before, after = self._stock.costs(previous), self._stock.costs(present)
-        if self._running is not None and before is not None and after is not None:
+    def _switched(self, previous: Manifest, choice: Choice) -> None:
+        """Take along who waits, and expect as much more of the queue as the profiles say."""
+        self._stays.move(previous, choice)
+        before, after = self._stock.costs(previous.name), self._stock.costs(choice.name)
+        default = choice.governed == self._stock.choices().default
+        if default and self._running is not None and before is not None and after is not None:
             self._running.backlog.scale(after.speed / before.speed)
 
     def _footprint(self, manifest: Manifest) -> int:

@@ -45,7 +45,7 @@ class Governor:
         *,
         choices: Callable[[], Choices],
         signals: Callable[[], Signals],
-        switched: Callable[[str, str], None],
+        switched: Callable[[Manifest, Choice], None],
         listed: Sequence[str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -56,7 +56,7 @@ class Governor:
             journal: is told of each switch.
             choices: what the store holds and what is planned with it, as of now.
             signals: what the policy sees now, told once.
-            switched: is told the names of what served by default and of what serves in its place.
+            switched: is told what served a name, and what serves it now.
             listed: the rungs of the default model that an operator wants; none for the plan's.
             clock: that of the signals.
         """
@@ -109,7 +109,7 @@ class Governor:
             other = choices.choose(key, language=language)
             if language in other.manifest.languages:
                 return other
-        return Choice(post.serving, post.reason) if wish is None else self._wished(post, wish)
+        return post.choice() if wish is None else self._wished(post, wish)
 
     async def instead(self, name: str, failed: Choice, error: WrenError, *, language: str | None) -> Choice | None:
         """What serves a request whose variant could not be had; None for one that insists on it."""
@@ -136,7 +136,7 @@ class Governor:
             ModelNotFound, ModelUnavailable, NothingFits: there is none to be had.
         """
         post = self._posts.get(self._choices().key(name) or "")
-        return Choice(post.serving, post.reason) if post else self._choices().choose(name)
+        return post.choice() if post else self._choices().choose(name)
 
     def strained(self, name: str) -> bool:
         """Whether those who use this name wait so long that nothing should be computed but what must be."""
@@ -298,8 +298,7 @@ class Governor:
                 cause=decision.cause,
             )
         )
-        if post.default:
-            self._switched(previous.name, target.name)
+        self._switched(previous, post.choice())
         if decision.cause == "memory" and previous.name not in {one.serving.name for one in self._posts.values()}:
             self._keep(self._variants.unload(previous.name, reason="memory is short, and another serves"))
 

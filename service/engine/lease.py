@@ -45,13 +45,26 @@ class Lease:
     """The right to compute with a variant, to the end of the block: it stays in memory until then."""
 
     def __init__(self, resident: Resident, *, ended: Callable[[Resident], None]) -> None:
-        self._resident, self._ended = resident, ended
+        self.resident, self._ended = resident, ended
         resident.leases += 1
         resident.unused.clear()
 
     @property
     def hosted(self) -> Hosted:
-        return self._resident.hosted
+        return self.resident.hosted
+
+    def move(self, to: "Lease") -> None:
+        """Take over another lease in place of this one, which ends."""
+        self.resident, to.resident = to.resident, self.resident
+        to.end()
+
+    def end(self) -> None:
+        """Let somebody else use it."""
+        self.resident.leases -= 1
+        self.resident.used_s = time.monotonic()
+        if not self.resident.leases:
+            self.resident.unused.set()
+            self._ended(self.resident)
 
     def __enter__(self) -> Hosted:
         return self.hosted
@@ -59,8 +72,4 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._resident.leases -= 1
-        self._resident.used_s = time.monotonic()
-        if not self._resident.leases:
-            self._resident.unused.set()
-            self._ended(self._resident)
+        self.end()

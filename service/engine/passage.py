@@ -125,6 +125,15 @@ class Passage:
             transcript, self.hosted.manifest, self._stages(), reason, windows=tally.windows, cascaded=tally.again
         )
 
+    def move(self, hosted: Hosted) -> bool:
+        """Be served by another variant of the model, if no window's turn has come; whether it will be."""
+        moved = self.rooms.scheduler.move(self._ticket, hosted)
+        if moved:
+            self.hosted = hosted
+            if self.cascade is not None and self.cascade.larger.manifest.name == hosted.manifest.name:
+                self.cascade = None
+        return moved
+
     def leave(self) -> None:
         """Let nothing of it be computed any more."""
         self.rooms.delays.closed(self._ticket)

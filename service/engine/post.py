@@ -91,6 +91,10 @@ class Post:
         self.serving, self.since = target, datetime.now(UTC)
         self.cause, self.reason = decision.cause, decision.reason
 
+    def choice(self) -> Choice:
+        """What serves now, and why."""
+        return Choice(self.serving, self.reason, governed=self.model)
+
     def named(self, name: str) -> Choice:
         """A variant of the store, with what the plan has for it.
 

@@ -119,6 +119,10 @@ class Scheduler:
         letting_go = [asyncio.wrap_future(executor.forget(hosted)) for executor in self._executors]
         await asyncio.wait(letting_go, timeout=FORGET_S)
 
+    def move(self, ticket: Ticket, hosted: Hosted) -> bool:
+        """Have a request computed by another variant, if its turn has not come; whether it will be."""
+        return self._desk.move(ticket, hosted)
+
     def drop(self, ticket: Ticket) -> None:
         """Forget a request: what waits vanishes at once, its rows at the next step."""
         ticket.gone = True

@@ -20,6 +20,7 @@ class Ticket:
 
     Attributes:
         entered_s: monotonic clock, when the first of its windows came to an executor; None before.
+        moved: the variant that it was moved to before that; None if it was not.
         busy_s: seconds in which one or more of its windows were in an executor.
         encode_s: of its windows in encoder batches, added up; `decode_s`: in decode batches.
     """
@@ -29,6 +30,7 @@ class Ticket:
     due_s: float
     gone: bool = False
     entered_s: float | None = None
+    moved: Hosted | None = None
     busy_s: float = 0.0
     encode_s: float = 0.0
     decode_s: float = 0.0

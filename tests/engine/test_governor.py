@@ -88,7 +88,7 @@ async def court(
         journal,
         choices=lambda: at.choices,
         signals=lambda: at.signals[0],
-        switched=lambda *pair: switches.append(pair),
+        switched=lambda previous, choice: switches.append((previous.name, choice.name)),
         listed=listed,
         clock=lambda: at.signals[0].now_s,
     )

@@ -65,6 +65,8 @@ async def test_switches_under_load_change_no_text_and_lose_no_request(store: Pat
 
         async def operator() -> None:
             for pin in ("int8", "fp32") * 4:
+                enough = len(answers) + 3
+                await eventually(lambda enough=enough: len(answers) >= min(enough, 30))
                 report = await engine.order(TINY, Orders(pin=pin))
                 assert report.models[0].serving == f"{TINY}:{pin}"
                 if pin == "int8":
@@ -79,6 +81,27 @@ async def test_switches_under_load_change_no_text_and_lose_no_request(store: Pat
     ]
     assert len(switches) == 8
     assert all(event.took_s > 0 and event.previous for event in switches)
+
+
+async def test_who_waits_goes_along_with_a_switch_and_who_streams_does_not(store: Path) -> None:
+    async with ladder_of(store) as engine:
+        await engine.load_model(INT8)
+        alone = {name: await text_of(engine, *talk(), model=name) for name in (FP32, INT8)}
+        streams = [engine.stream(request(*talk())) for _ in range(3)]
+        streaming = [asyncio.create_task(anext(stream)) for stream in streams]
+        asking = [asyncio.create_task(engine.transcribe(request(*talk()))) for _ in range(12)]
+        await eventually(lambda: engine.load().windows >= 8)
+        await engine.order(TINY, Orders(pin="int8"))
+        assert info(engine, INT8).leases >= 6
+        answers = await asyncio.gather(*asking)
+        await asyncio.gather(*streaming)
+        ends = [item for stream in streams async for item in stream if isinstance(item, Served)]
+        assert [served.manifest.name for served in ends] == [FP32] * 3
+        assert [info(engine, name).leases for name in (FP32, INT8)] == [0, 0]
+    assert [served.transcript.text for served in answers] == [alone[served.manifest.name] for served in answers]
+    moved = [served for served in answers if served.manifest.name == INT8]
+    assert len(moved) >= 6
+    assert {served.reason for served in moved} == {"pinned by an operator"}
 
 
 async def test_a_request_ends_with_the_variant_that_it_began_with(store: Path) -> None:
