@@ -35,8 +35,9 @@ class Serving:
 
     def __init__(self, store: Path, model: str, *, threads: int) -> None:
         self._runner = asyncio.Runner()
-        # Other variants are not what is asked for, so their profiles can wait.
-        self._engine = LocalEngine(Settings(store=store, model=model, threads=threads, cascade=None, profile_s=0))
+        # Other variants are not what is asked for, so their profiles can wait. How wrong this one is will be seen.
+        settings = Settings(store=store, model=model, threads=threads, cascade=None, profile_s=0)
+        self._engine = LocalEngine(settings, smoke_tests=False)
 
     def __enter__(self) -> Self:
         self._runner.run(self._engine.start())

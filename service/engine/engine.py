@@ -60,7 +60,8 @@ DETECTOR = ("silero-vad", "fp32", "vad.onnx")
 class LocalEngine:
     """See `service.engine.types.Engine`."""
 
-    def __init__(self, settings: Settings, *, observer: Observer | None = None) -> None:
+    def __init__(self, settings: Settings, *, observer: Observer | None = None, smoke_tests: bool = True) -> None:
+        """Make one; without smoke tests it serves variants that hear nonsense, too."""
         self._settings = settings
         self._device = read_device()
         self._observer = observer or Unobserved()
@@ -74,6 +75,7 @@ class LocalEngine:
             threads=settings.threads or self._device.cores,
             executors=settings.executors,
             memory_bytes=self._budget_bytes,
+            smoke_tests=smoke_tests,
         )
         self._journal = Journal(self._observer)
         self._variants = Variants(

@@ -49,7 +49,7 @@ def ladder(plan: Plan) -> Ladder:
     if not plan.chosen:
         return Ladder(())
     first = above = plan.chosen[0]
-    rungs = [_rung(first, f"the first of the plan: {first.reason}")]
+    rungs = [_rung(first, first.reason)]
     alike = [one for one in plan.chosen if _alike(one.candidate, first.candidate)]
     while quicker := [one for one in alike if one.speed >= (1 + STEP) * above.speed]:
         below = _least_lossy(quicker)

@@ -57,8 +57,19 @@ class Loader:
         threads: int,
         executors: int | None,
         memory_bytes: int | None = None,
+        smoke_tests: bool = True,
     ) -> None:
-        """Make one; `memory_bytes` is what may be used if that is less than the device has."""
+        """Make one.
+
+        Args:
+            registry: of the store.
+            device: this machine.
+            threads: for all executors together.
+            executors: as the setting.
+            memory_bytes: what may be used if that is less than the device has.
+            smoke_tests: False where how wrong a variant is, is the question.
+        """
+        self._smoke_tests = smoke_tests
         self._registry, self._device, self._threads = registry, device, threads
         self._memory_bytes = device.memory_bytes if memory_bytes is None else memory_bytes
         self._candidates = _candidates(threads, executors)
@@ -188,7 +199,7 @@ class Loader:
         folder = self._registry.checked(manifest)
         recognizer = Recognizer(self._backend(manifest, layout), self._family(manifest, folder))
         recognizer.warmup()
-        if not tested:
+        if self._smoke_tests and not tested:
             smoke_test(manifest.name, recognizer)
         return recognizer
 
