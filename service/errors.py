@@ -109,7 +109,9 @@ class NoRoom(NothingFits):
 
     def __init__(self, name: str, *, reason: str) -> None:
         self.name, self.reasons, self.ways = name, (reason,), ()
-        WrenError.__init__(self, f"There is no room in memory for {name!r}: {reason}.")
+        WrenError.__init__(
+            self, f"There is no room in memory for {name!r}: {reason}. Unload another, or allow more memory."
+        )
 
 
 class Overloaded(WrenError, RuntimeError):

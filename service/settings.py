@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     ladder: Listed = Field(
         default=(),
         description="Comma-separated variants, the best first, that precision moves on as load and memory change, such"
-        " as `fp32,int8`; empty follows the plan. A variant that `WREN_MODEL` names goes before it.",
+        " as `fp32,int8`; empty follows the plan. It is of no use where `WREN_MODEL` names a variant.",
     )
     cascade: str | None = Field(
         default=None,

@@ -11,7 +11,7 @@ from service.engine.types import Engine, Event, Governed, Happening, PrecisionRe
 
 
 class RungBody(BaseModel):
-    """A variant that may serve, with what is known of it here; null is not measured."""
+    """A variant that may serve, with what is known of it here; null is not measured, and of `failure` all is well."""
 
     id: str
     speed: float | None
@@ -19,6 +19,7 @@ class RungBody(BaseModel):
     memory_bytes: int | None
     wer_loss: float | None
     reason: str
+    failure: str | None
 
 
 class LeftOutBody(BaseModel):
@@ -123,12 +124,12 @@ def _governed(one: Governed) -> GovernedBody:
         pin=one.orders.pin,
         highest=one.orders.highest,
         lowest=one.orders.lowest,
-        rungs=[_rung(rung) for rung in one.ladder.rungs],
+        rungs=[_rung(rung, one.failing.get(rung.name)) for rung in one.ladder.rungs],
         left_out=[LeftOutBody(id=name, reason=reason) for name, reason in one.ladder.left_out],
     )
 
 
-def _rung(rung: Rung) -> RungBody:
+def _rung(rung: Rung, failure: str | None) -> RungBody:
     return RungBody(
         id=rung.name,
         speed=rung.speed,
@@ -136,6 +137,7 @@ def _rung(rung: Rung) -> RungBody:
         memory_bytes=rung.memory_bytes,
         wer_loss=rung.wer_loss,
         reason=rung.reason,
+        failure=failure,
     )
 
 

@@ -35,7 +35,8 @@ def unload(name: NameArgument, *, url: UrlOption = None, key: KeyOption = None) 
 
     gone = Remote(url, key).ask(ModelList, "POST", path_of(name, "unload")).data
     for model in gone:
-        typer.echo(f"Unloaded {model.serves}")
+        stays = f"{model.serves} is {model.state} still, for it was asked for again"
+        typer.echo(f"Unloaded {model.serves}" if model.state == "available" else stays)
     if not gone:
         typer.echo(f"Nothing of {name} was in memory")
 
@@ -47,7 +48,9 @@ def pin(
     ] = None,
     *,
     none: Annotated[bool, typer.Option("--none", help="Take the pin back: load and memory decide again.")] = False,
-    model: Annotated[str, typer.Option(help="Of this model; auto is what clients get by default.")] = ANY_MODEL,
+    model: Annotated[
+        str | None, typer.Option(help="Of this model. [that of NAME, else auto: what clients get by default]")
+    ] = None,
     url: UrlOption = None,
     key: KeyOption = None,
 ) -> None:
@@ -57,6 +60,8 @@ def pin(
 
     if none == (name is not None):
         raise typer.BadParameter("give what is to serve, or --none", param_hint="NAME")
+    named = name.partition(":")[0] if name and ":" in name else ANY_MODEL
+    model = model or named
     told = Remote(url, key).ask(PrecisionBody, "PUT", "/v1/precision", OrdersForm(model=model, pin=name))
     one = next((one for one in told.models if one.model == model), told.models[0])
     typer.echo(f"{one.serving} serves {model}: {one.reason}")

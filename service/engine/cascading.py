@@ -18,7 +18,7 @@ from service.errors import WrenError
 
 _log = logging.getLogger(__name__)
 
-RETRY_S = 60.0
+RETRY_S = 10.0
 """Seconds between two tries to have it in memory, which others may have taken."""
 
 

@@ -145,7 +145,7 @@ class Governor:
 
     def report(self) -> tuple[Governed, ...]:
         """Every model that was asked for, the default one first."""
-        return tuple(post.governed() for post in self._posts.values())
+        return tuple(post.governed(self._variants.failures) for post in self._posts.values())
 
     def look(self) -> None:
         """See what should serve now, and begin to switch where that is something else."""

@@ -40,6 +40,12 @@ def _pinned(name: str | None, choices: Choices, key: str) -> str | None:
     if found is None:
         there = ", ".join(one.name for one in choices.manifests if model in (AUTO, one.model))
         raise OptionError(f"The field 'pin' is {name!r}, which is none of {there}.", param="pin")
+    other = found.partition(":")[0]
+    if model not in (AUTO, other):
+        raise OptionError(
+            f"The field 'pin' is {found}, which is no variant of {model}. For that model give 'model': '{other}'.",
+            param="pin",
+        )
     return found
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from model_store.manifest import Manifest
 from service.engine.choice import AUTO, Choice, Choices
+from service.engine.failures import Failures
 from service.engine.ladder import Ladder, Rung, given_ladder, ladder
 from service.engine.policy import settled
 from service.engine.precision import Cause, Decision, Orders, Standing
@@ -90,6 +91,8 @@ class Post:
         self.standing = standing if rung is None else replace(standing, rung=rung)
         self.serving, self.since = target, datetime.now(UTC)
         self.cause, self.reason = decision.cause, decision.reason
+        if decision.cause in ("load", "memory", "calm"):  # what was so then
+            self.reason += f" (at {self.since:%H:%M:%S} UTC)"
 
     def choice(self) -> Choice:
         """What serves now, and why."""
@@ -112,8 +115,10 @@ class Post:
         planned = () if ":" in self.model else (one.name for one in self.choices.plan(self.model).chosen)
         yield from dict.fromkeys((*(rung.name for rung in self.ladder.rungs), *planned))
 
-    def governed(self) -> Governed:
+    def governed(self, failures: Failures) -> Governed:
         """As others see it."""
+        rungs = {rung.name: self.choices.manifest(rung.name) for rung in self.ladder.rungs}
+        told = {name: failures.told(manifest) for name, manifest in rungs.items() if manifest}
         return Governed(
             AUTO if ":" in self.model else self.model,
             self.serving.name,
@@ -124,6 +129,7 @@ class Post:
             self.orders,
             self.switching_to,
             interims=self.decision is None or self.decision.interims,
+            failing={name: why for name, why in told.items() if why},
         )
 
 

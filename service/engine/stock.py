@@ -70,14 +70,16 @@ class Stock:
         return found
 
     def survey(self) -> None:
-        """Measure what was never measured here: of the default model first, and of it what would serve without."""
+        """Measure what was never measured here: the listed rungs first, then the default model's likely ones."""
         if not self._settings.profile_s:
             return
-        model = self._settings.model.partition(":")[0]
+        model, listed = self._settings.model.partition(":")[0], set(self._settings.ladder)
         likely = "int8" if self._device.fast_int8 else "fp32"
 
-        def rank(one: Manifest) -> tuple[bool, bool, bool]:
-            return one.model != model, one.precision != likely, one.parent is not None and not one.evaluations
+        def rank(one: Manifest) -> tuple[bool, bool, bool, bool]:
+            rung = one.name in listed or (one.model == model and not listed.isdisjoint({one.variant, one.precision}))
+            unseen = one.parent is not None and not one.evaluations
+            return not rung, one.model != model, one.precision != likely, unseen
 
         self.planner.surveyor().survey(sorted(self._speakers(), key=rank), within_s=self._settings.profile_s)
 

@@ -1,6 +1,6 @@
 """The engine's seam: what `api` and `cli` hand in and what comes back. Nothing here knows HTTP or a backend."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -140,6 +140,7 @@ class Governed:
         ladder: the rungs that it moves on.
         switching_to: a variant that is being loaded to serve.
         interims: whether interim results are computed.
+        failing: rungs that could not be loaded lately, with the reasons.
     """
 
     model: str
@@ -151,6 +152,7 @@ class Governed:
     orders: Orders
     switching_to: str | None = None
     interims: bool = True
+    failing: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The variants in memory: loaded once whoever asks, leased to requests, let go when nobody uses them.
 
 For the event loop. Loading and closing have a thread of their own, one after another. A variant that is on its way out
-stays if somebody asks for it while it is used still; else who asks waits until it is gone, and it is loaded again.
+gives out no leases: who asks waits until it is gone and loaded again or, if that takes too long, has it stay.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ PATIENCE_S = 5.0
 """Seconds of idleness that must be allowed for anything to be loaded ahead of need."""
 
 EXCHANGE_S = 10.0
-"""Seconds in which those must be answered who use a variant that is to go before another can come."""
+"""Seconds in which those must be answered who use a variant that is to go, where others wait for that."""
 
 
 class VariantLoader(Protocol):
@@ -57,7 +57,7 @@ class Variants:
     Attributes:
         serving: names of those that clients get who ask for nothing; they stay where nothing is said.
         failures: what could not be loaded lately.
-        exchange_s: how long an exchange waits for those who use what is to go.
+        exchange_s: how long others wait for those who use what is to go.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class Variants:
     async def unload(self, name: str, *, reason: str) -> None:
         """Take a variant out of memory; returns when its last lease has ended and it is gone.
 
-        It stays if somebody asks for it before its last lease has ended.
+        It stays if somebody who asks for it would have to wait too long for that.
         """
         if name in self._loading:
             await asyncio.wait([self._loading[name]])
@@ -279,9 +279,9 @@ class Variants:
     async def _load(self, manifest: Manifest, reason: str) -> Resident:
         present = await self._in_thread(lambda: self._loader.present(manifest))
         while same := [one for one in self._leaving if one.hosted.manifest.digest == present.digest]:
+            await asyncio.wait([self._leaving[same[0]]], timeout=self.exchange_s)
             if self._revived(same[0]):
                 break
-            await asyncio.wait([self._leaving[same[0]]])
         if found := self.find(present):
             return found
         return await self._brought(present, lambda: self._loader.load(present), reason, needs_room=True)

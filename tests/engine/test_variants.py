@@ -111,8 +111,24 @@ async def test_unloading_waits_for_the_last_lease() -> None:
         assert at.happened() == [("loaded", ONE.name), ("unloaded", ONE.name)]
 
 
-async def test_what_is_asked_for_while_it_drains_stays() -> None:
+async def test_who_asks_for_what_is_leaving_waits_and_gets_it_anew() -> None:
     async with house() as at:
+        lease = await at.variants.lease(ONE)
+        unloading = asyncio.create_task(at.variants.unload(ONE.name, reason="ordered"))
+        await eventually(lambda: at.states()[0] == "draining")
+        coming = asyncio.create_task(at.variants.lease(ONE))
+        await asyncio.sleep(0.02)
+        assert not coming.done()
+        with lease:
+            pass
+        await unloading
+        assert (await coming).hosted is not lease.hosted
+        assert at.loader.loads == [ONE.name] * 2
+
+
+async def test_what_is_asked_for_and_used_for_too_long_stays() -> None:
+    async with house() as at:
+        at.variants.exchange_s = 0.02
         lease = await at.variants.lease(ONE)
         unloading = asyncio.create_task(at.variants.unload(ONE.name, reason="ordered"))
         await eventually(lambda: at.states()[0] == "draining")
@@ -330,6 +346,7 @@ async def test_nobody_is_made_to_wait_for_what_is_in_no_hurry() -> None:
 
 async def test_who_asks_for_the_old_one_in_an_exchange_keeps_it() -> None:
     async with narrow_house() as at:
+        at.variants.exchange_s = 0.02
         with await at.variants.lease(ONE):
             exchange = asyncio.create_task(at.variants.exchange(ONE, TWO, reason="ordered", urgent=True))
             await eventually(lambda: at.states()[0] == "draining")
