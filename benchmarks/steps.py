@@ -45,7 +45,7 @@ def both(asked: argparse.Namespace, utterances: Sequence[Utterance]) -> tuple[fl
     """The requests a second that the best variant carries, the load, and the course with the policy and without."""
     least_s = options.size(asked, None, full=20.0, trial=3.0)
     limits = {"WREN_LATENCY": f"{1e3 * asked.target_s:g}ms", "WREN_MAX_WAITING_S": f"{asked.max_waiting_s:g}"}
-    with wren(asked.store, f"{MODEL}:{RUNGS[0]}", threads=asked.threads, settings=limits) as server:
+    with wren(asked.store, f"{asked.model}:{RUNGS[0]}", threads=asked.threads, settings=limits) as server:
         carried = asyncio.run(capacity(server, utterances, least_s=least_s))
         phases = [
             Phase(f"{100 * share:g} %", s, share * carried)
@@ -53,7 +53,7 @@ def both(asked: argparse.Namespace, utterances: Sequence[Utterance]) -> tuple[fl
         ]
         fixed = asyncio.run(measured(server, utterances, phases))
     ladder = {"WREN_LADDER": ",".join(RUNGS), **limits}
-    with wren(asked.store, MODEL, threads=asked.threads, settings=ladder) as server:
+    with wren(asked.store, asked.model, threads=asked.threads, settings=ladder) as server:
         moving = asyncio.run(measured(server, utterances, phases))
     return carried, phases, [moving, fixed]
 
@@ -154,7 +154,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--seconds", nargs="+", type=float, help="of each share; default: 30 60 90, without --data 2 each"
     )
-    parser.add_argument("--target-s", type=float, default=2.0, help="WREN_LATENCY")
+    parser.add_argument("--model", default=MODEL, help=f"that has {' and '.join(RUNGS)}")
+    parser.add_argument("--target-s", type=float, default=1.0, help="WREN_LATENCY")
     parser.add_argument("--max-waiting-s", type=float, default=240.0, help="WREN_MAX_WAITING_S")
     parser.add_argument(
         "--write", action="store_true", help="put the plot into the docs and the signals with the tests"
@@ -176,7 +177,7 @@ def main() -> None:
     report.record(
         "steps",
         utterances,
-        model=MODEL,
+        model=asked.model,
         rungs=RUNGS,
         threads=asked.threads,
         requests_per_s=carried,

@@ -31,7 +31,7 @@ def rungs(one: GovernedBody) -> Table:
             "" if rung.latency_ms is None else f"{rung.latency_ms:.0f} ms",
             "" if rung.speed is None else f"{rung.speed:.0f}x",
             "" if rung.wer_loss is None else f"{rung.wer_loss:+.2f}",
-            rung.reason,
+            f"failed: {rung.failure}" if rung.failure else rung.reason,
         )
     for left in one.left_out:
         table.add_row("", left.id, "", "", "", "", f"left out: {left.reason}")
