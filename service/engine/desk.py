@@ -187,10 +187,10 @@ class Desk:
         with self.changed:
             if work.ticket.gone or self.closing:
                 return
-            if work.hosted in self._distrusted:
+            hosted = self._present(work)
+            if hosted is work.hosted and hosted in self._distrusted:
                 self._on_distrusted(work)
                 return
-            hosted = self._present(work)
             if hosted is work.hosted:
                 self._queue.push(work, work.place())
                 self.changed.notify()
@@ -200,7 +200,9 @@ class Desk:
     def _present(self, work: Work) -> Hosted:
         """The variant that is to compute it; the lock must be held."""
         moved, entered = work.ticket.moved, work.ticket.entered_s is not None
-        return work.hosted if moved is None or entered or moved in self._distrusted else moved
+        if moved is None or entered or moved.manifest.digest == work.hosted.manifest.digest:  # or it was renewed since
+            return work.hosted
+        return moved
 
 
 def _of(ticket: Ticket) -> Callable[[Work], bool]:

@@ -27,7 +27,7 @@ from service.engine.resident import read_resident
 from service.engine.types import Event, Governed
 from service.engine.variants import Variants
 from service.engine.wishes import Scene, grant
-from service.errors import ModelUnavailable, WrenError
+from service.errors import ModelUnavailable, NoRoom, WrenError
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +127,8 @@ class Governor:
         same = post.serving.digest == failed.manifest.digest
         if same or (language is not None and language not in post.serving.languages):
             return None
-        return Choice(post.serving, f"{failed.reason}, but that cannot be had now: {str(error).rstrip('.')}")
+        reason = f"{failed.reason}, but that cannot be had now: {str(error).rstrip('.')}"
+        return replace(post.choice(), reason=reason)
 
     def meant(self, name: str) -> Choice:
         """The variant that a name means now, for who only looks.
@@ -176,9 +177,10 @@ class Governor:
                 post.choices.choose(wanted.pin)  # refuses what may not be served here
             post.orders = wanted
             task = self._consider(post, self._now(), tried=wanted.pin)
-            if task is not None and (error := await asyncio.shield(task)) is not None:
-                post.orders = before
-                raise error
+            if task is not None:
+                task.add_done_callback(lambda done: post.restore(before, wanted, done))
+                if (error := await asyncio.shield(task)) is not None:
+                    raise error
             if task is None and wanted.pin != before.pin and post.decision is not None:
                 post.cause, post.reason = "order", post.decision.reason
 
@@ -260,6 +262,9 @@ class Governor:
         try:
             if self._variants.find(target) is None:
                 await self._bring_in(post, target, urgent=decision.cause not in IN_NO_HURRY)
+        except NoRoom as error:
+            self._variants.failures.note(target, error, blocked_s=CROWDED_S)
+            return error
         except WrenError as error:
             return error
         else:

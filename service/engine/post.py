@@ -94,6 +94,11 @@ class Post:
         if decision.cause in ("load", "memory", "calm"):  # what was so then
             self.reason += f" (at {self.since:%H:%M:%S} UTC)"
 
+    def restore(self, before: Orders, orders: Orders, switch: "asyncio.Task[WrenError | None]") -> None:
+        """Put the orders back that were in force if a switch for new ones failed, whoever still waits for it."""
+        if self.orders is orders and not switch.cancelled() and switch.result() is not None:
+            self.orders = before
+
     def choice(self) -> Choice:
         """What serves now, and why."""
         return Choice(self.serving, self.reason, governed=self.model)

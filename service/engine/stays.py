@@ -74,6 +74,8 @@ class Stays:
         if not stay.passage.move(lease.hosted):
             lease.end()
             return
+        if stay.request.keep_alive_s is not None:
+            lease.resident.keep_s = stay.request.keep_alive_s
         stay.lease.move(lease)
         stay.choice = choice
         stay.tell()

@@ -1,6 +1,7 @@
 """What the store holds and what is planned with it, as of a second ago at most."""
 
 import math
+import threading
 import time
 
 from model_store.manifest import Manifest
@@ -22,8 +23,8 @@ class Stock:
     def __init__(self, registry: Registry, device: Device, settings: Settings) -> None:
         self._registry, self._device, self._settings = registry, device, settings
         self.planner = Planner(registry, device, settings)
-        self._known: Choices | None = None
-        self._stamp = 0
+        self._known: tuple[Choices, int] | None = None
+        self._reading = threading.Lock()
         self._read_s = -math.inf
 
     def choices(self, *, now: bool = False) -> Choices:
@@ -31,23 +32,23 @@ class Stock:
 
         It is read here only where nobody refreshes it: to plan anew takes 40 ms.
         """
-        at_s = time.monotonic()
-        if self._known is None or now or at_s >= self._read_s + 2 * READ_S:
-            return self._read(at_s)
-        return self._known
+        known, stale = self._known, time.monotonic() >= self._read_s + 2 * READ_S
+        if known is None or now or (stale and not self._reading.locked()):
+            return self._read()
+        return known[0]
 
     def refresh(self) -> None:
         """Read it if it is due; for a thread."""
-        at_s = time.monotonic()
-        if at_s >= self._read_s + READ_S:
-            self._read(at_s)
+        if time.monotonic() >= self._read_s + READ_S:
+            self._read()
 
-    def _read(self, at_s: float) -> Choices:
-        self._read_s = at_s
-        manifests, stamp = self._speakers(), self.planner.stamp()
-        if self._known is None or (manifests, stamp) != (self._known.manifests, self._stamp):
-            self._known, self._stamp = self.planner.choices(manifests), stamp
-        return self._known
+    def _read(self) -> Choices:
+        with self._reading:
+            self._read_s = time.monotonic()
+            manifests, stamp = self._speakers(), self.planner.stamp()
+            if self._known is None or (manifests, stamp) != (self._known[0].manifests, self._known[1]):
+                self._known = self.planner.choices(manifests), stamp
+            return self._known[0]
 
     def costs(self, name: str) -> Costs | None:
         """What a variant costs on this machine, if that was measured."""

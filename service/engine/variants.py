@@ -177,7 +177,8 @@ class Variants:
         Raises:
             NoRoom: the old one is used for too long (if it is not urgent, at all), or its room is not enough. It is in
                 memory as before.
-            ModelUnavailable: the new one cannot be loaded; the old one is in memory, loaded anew.
+            ModelUnavailable: the new one cannot be loaded; the old one is in memory, loaded anew, if it is no build of
+                the same variant.
         """
         return await self._noted(new, lambda: self._exchange(old, new, reason, urgent=urgent))
 
@@ -268,7 +269,8 @@ class Variants:
         try:
             return await self._load(new, reason)
         except WrenError:
-            await self.load(old, reason=f"{new.name} could not take its place")
+            if old.name != new.name:  # of two builds of one variant the store has the new one alone
+                await self.load(old, reason=f"{new.name} could not take its place")
             raise
 
     def _crowded(self, manifest: Manifest, reason: str) -> NoRoom:
@@ -290,7 +292,7 @@ class Variants:
         """Keep what was to go and is in use still; whether it is."""
         if not resident.leases or resident not in self._leaving or resident.name in self._residents:
             return False
-        self._leaving[resident].cancel()
+        self._leaving.pop(resident).cancel()
         self._residents[resident.name] = resident
         return True
 
@@ -354,8 +356,12 @@ class Variants:
         """Give out no more leases of it, and let it go after the last."""
         del self._residents[resident.name]
         task = self._leaving[resident] = asyncio.create_task(self._let_go(resident, reason))
-        task.add_done_callback(lambda _: self._leaving.pop(resident, None))
+        task.add_done_callback(lambda _: self._gone(resident, task))
         return task
+
+    def _gone(self, resident: Resident, task: "asyncio.Task[None]") -> None:
+        if self._leaving.get(resident) is task:  # it may have stayed, and be leaving again
+            del self._leaving[resident]
 
     async def _let_go(self, resident: Resident, reason: str) -> None:
         began_s = time.monotonic()

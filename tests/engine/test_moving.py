@@ -2,13 +2,13 @@
 
 import asyncio
 import threading
-from dataclasses import replace
 
 import pytest
 
 from service.backends.fake import FakeBackend
 from service.engine.profile import Hosted
 from service.recognition.recognizer import Recognizer
+from tests.engine.hosting import manifest_of
 from tests.engine.test_scheduler import END, eventually, index_of, line, says, stage
 from tests.recognition.models import whisper
 
@@ -19,7 +19,7 @@ def other_of(hosted: Hosted) -> tuple[Hosted, FakeBackend]:
     """A variant that says the lines in another order."""
     lines = [line(index) for index in (3, 2, 1, 0)]
     backend = FakeBackend(lines, vocabulary=51_864, end_token=END, chosen=index_of)
-    return replace(hosted, recognizer=Recognizer(backend, whisper())), backend
+    return Hosted(manifest_of("fake:int8"), Recognizer(backend, whisper()), hosted.profile), backend
 
 
 async def test_who_waits_is_computed_by_the_other_variant_from_the_beginning() -> None:

@@ -371,3 +371,15 @@ async def test_whatever_a_load_dies_of_is_told_as_unavailable() -> None:
         with pytest.raises(ModelUnavailable, match="OSError: disk gone"):
             await at.variants.lease(ONE)
         assert at.states()[0] == "failed"
+
+
+async def test_a_new_build_that_fails_in_an_exchange_is_told_and_nobody_hangs() -> None:
+    async with narrow_house() as at:
+        newer = manifest_of(ONE.name, build=2)
+        at.loader.store[ONE.name] = newer
+        at.loader.faults[ONE.name] = "its file is damaged"
+        async with asyncio.timeout(5):
+            with pytest.raises(ModelUnavailable, match="damaged"):
+                await at.variants.exchange(ONE, newer, reason="it is to serve", urgent=True)
+            with pytest.raises(ModelUnavailable, match="damaged"):
+                await at.variants.lease(newer)
