@@ -101,7 +101,6 @@ class LocalEngine:
         )
         self._running: Rooms | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._seen = Signals(now_s=time.monotonic())
         self._exhausted = 0
         self._base_bytes = 0
 
@@ -167,7 +166,7 @@ class LocalEngine:
     def precision(self) -> PrecisionReport:
         return PrecisionReport(
             self._governor.report(),
-            self._seen,
+            self._governor.seen,
             read_resident().now_bytes,
             self._budget_bytes or None,
             self._journal.events,
@@ -283,23 +282,21 @@ class LocalEngine:
 
     def _signals(self) -> Signals:
         """What the policy sees now; what happened since the last look is told once."""
-        if self._running is None:
-            return self._seen
         now_s, rooms, limit = time.monotonic(), self._running, self._budget_bytes
+        if rooms is None:
+            return Signals(now_s)
         memory = (Fill("memory", read_resident().now_bytes, limit),) if limit else ()
-        delays, exhausted = rooms.delays, rooms.scheduler.exhausted
-        self._seen = Signals(
+        before, self._exhausted = self._exhausted, rooms.scheduler.exhausted
+        return Signals(
             now_s=now_s,
-            delay_s=delays.worst_s(now_s),
+            delay_s=rooms.delays.worst_s(now_s),
             target_s=self._target_s,
-            refused=delays.refused(),
-            offered=delays.offered(now_s),
+            refused=rooms.delays.refused(),
+            offered=rooms.delays.offered(now_s),
             speed=rooms.backlog.speed,
             memory=memory,
-            exhausted=exhausted - self._exhausted,
+            exhausted=self._exhausted - before,
         )
-        self._exhausted = exhausted
-        return self._seen
 
     def _switched(self, previous: Manifest, choice: Choice) -> None:
         """Take along who waits, and expect as much more of the queue as the profiles say."""

@@ -36,7 +36,11 @@ IN_NO_HURRY: frozenset[Cause] = frozenset({"calm", "plan"})
 
 
 class Governor:
-    """See the module."""
+    """See the module.
+
+    Attributes:
+        seen: the signals of the last look.
+    """
 
     def __init__(
         self,
@@ -65,7 +69,7 @@ class Governor:
         self._switched, self._listed, self._clock = switched, tuple(listed), clock
         self._posts: dict[str, Post] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._seen = Signals(now_s=0.0)
+        self.seen = Signals(now_s=0.0)
         self._full_s: float | None = None  # since when memory has been full
         self._crowded_s = -math.inf  # until when nothing is loaded ahead of need
 
@@ -150,7 +154,7 @@ class Governor:
 
     def look(self) -> None:
         """See what should serve now, and begin to switch where that is something else."""
-        self._seen = signals = self._signals()
+        self.seen = signals = self._signals()
         self._relieve(signals)
         for post in self._posts.values():
             post.renew(self._choices(), self._clock())
@@ -198,7 +202,7 @@ class Governor:
 
     def _now(self) -> Signals:
         """As of the last look, whose events were told there."""
-        return replace(self._seen, now_s=self._clock(), refused=0, exhausted=0)
+        return replace(self.seen, now_s=self._clock(), refused=0, exhausted=0)
 
     def _relieve(self, signals: Signals) -> None:
         """Where memory has been full for a while, or was too little, let what is idle go."""
@@ -218,9 +222,7 @@ class Governor:
             tried: a variant that is tried even if it failed lately.
             failed: one that could not be had just now.
         """
-        blocks = self._variants.failures.blocks
-        blocked = {one.name for one in post.choices.manifests if one.name != tried and blocks(one)}
-        blocked |= {failed} if failed else set()
+        blocked = (self._blocked(post) - {tried}) | ({failed} if failed else set())
         decision = decide(post.ladder, post.standing, post.orders, signals, blocked=blocked)
         if decision.cause == "order" and post.orders == Orders():
             decision = replace(decision, reason=f"an operator's orders have ended; {decision.reason}")
@@ -235,11 +237,13 @@ class Governor:
         post.switching = asyncio.create_task(self._switch(post, decision, target))
         return post.switching
 
+    def _blocked(self, post: Post) -> set[str]:
+        """Names of the variants that are passed over, for they failed lately."""
+        return {one.name for one in post.choices.manifests if self._variants.failures.blocks(one)}
+
     def _look_ahead(self, post: Post, signals: Signals) -> None:
         """Have in memory what a little more load would have serve."""
-        blocks = self._variants.failures.blocks
-        blocked = {one.name for one in post.choices.manifests if blocks(one)}
-        name = foreseen(post.ladder, post.standing, post.orders, signals, blocked=blocked)
+        name = foreseen(post.ladder, post.standing, post.orders, signals, blocked=self._blocked(post))
         target = post.choices.manifest(name) if name else None
         if target is None or self._variants.touch(target):
             return
@@ -318,9 +322,8 @@ class Governor:
         task.add_done_callback(self._tasks.discard)
 
     def _wished(self, post: Post, wish: Precision) -> Choice:
-        serving, blocks = post.serving, self._variants.failures.blocks
-        blocked = {one.name for one in post.choices.manifests if blocks(one)}
+        serving = post.serving
         pressure = post.cause if post.cause in ("load", "memory") and post.standing.rung > 0 else None
-        scene = Scene(serving.name, serving.precision, post.ladder, post.orders, pressure, blocked)
+        scene = Scene(serving.name, serving.precision, post.ladder, post.orders, pressure, self._blocked(post))
         name, reason = grant(wish, post.choices.plan(serving.model), scene)
         return Choice(post.choices.manifest(name) or serving, reason)

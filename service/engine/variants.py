@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from model_store.manifest import Manifest
 from service.engine.device import Limit
-from service.engine.failures import BLOCKED_S, CROWDED_S, Failures
+from service.engine.failures import BLOCKED_S, Failures
 from service.engine.heap import give_back
 from service.engine.journal import Journal
 from service.engine.lease import Lease, Resident
@@ -260,11 +260,11 @@ class Variants:
         if resident is None:
             return await self._load(new, reason)
         if short := (await self.room(new, without=old)).reason:
-            raise self._crowded(new, short)
+            raise NoRoom(new.name, reason=short)
         going = self._retire(resident, f"it makes room for {new.name}")
         await asyncio.wait([going], timeout=self.exchange_s if urgent else 0.0)
         if self._revived(resident):
-            raise self._crowded(new, f"{old.name} would have to go first, and is in use")
+            raise NoRoom(new.name, reason=f"{old.name} would have to go first, and is in use")
         await asyncio.wait([going])
         try:
             return await self._load(new, reason)
@@ -272,11 +272,6 @@ class Variants:
             if old.name != new.name:  # of two builds of one variant the store has the new one alone
                 await self.load(old, reason=f"{new.name} could not take its place")
             raise
-
-    def _crowded(self, manifest: Manifest, reason: str) -> NoRoom:
-        error = NoRoom(manifest.name, reason=reason)
-        self.failures.note(manifest, error, blocked_s=CROWDED_S)
-        return error
 
     async def _load(self, manifest: Manifest, reason: str) -> Resident:
         present = await self._in_thread(lambda: self._loader.present(manifest))
