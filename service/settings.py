@@ -56,6 +56,19 @@ class Settings(BaseSettings):
     upload_idle_s: float = Field(
         default=60, gt=0, description="Seconds without a byte after which an upload is given up with 408."
     )
+    max_streams: int | None = Field(
+        default=None,
+        ge=0,
+        description="Live streams at once beyond which more are refused; unset suits what was measured.",
+    )
+    max_stream_s: float = Field(
+        default=4 * 3600, gt=0, description="Seconds after which a live stream is closed, its tail answered."
+    )
+    stream_idle_s: float = Field(
+        default=300,
+        gt=0,
+        description="Seconds without a message after which an OpenAI Realtime session is closed; Deepgram's are 10.",
+    )
     keep_alive_s: float = Field(
         default=5, gt=0, description="Seconds of silence after which an event stream sends a comment."
     )

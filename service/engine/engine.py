@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, nullcontext
 from dataclasses import replace
 
 from model_store.errors import NotInStore
@@ -39,6 +39,7 @@ from service.engine.room import footprint
 from service.engine.scheduler import Scheduler
 from service.engine.stays import Stay, Stays
 from service.engine.stock import Stock
+from service.engine.streaming import Stream, StreamRequest
 from service.engine.types import Load, ModelInfo, Observer, PrecisionReport, Request, Served
 from service.engine.variants import Variants
 from service.errors import DeadlineExceeded, ModelNotFound, ModelUnavailable, NoRoom, NothingFits, Overloaded
@@ -217,6 +218,9 @@ class LocalEngine:
         async with aclosing(self._items(request, movable=False)) as items:  # it is told what serves before it begins
             async for item in items:
                 yield item
+
+    def listen(self, request: StreamRequest) -> AbstractAsyncContextManager[Stream]:
+        raise NotImplementedError
 
     async def _items(self, request: Request, *, movable: bool) -> AsyncGenerator[Segment | Served, None]:
         rooms, arrived_s = self._running, time.monotonic()

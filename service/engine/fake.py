@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import cycle
@@ -14,6 +15,7 @@ from service.engine.device import Limit
 from service.engine.ladder import Ladder, Rung
 from service.engine.plan import Budget, Candidate, Plan, plan
 from service.engine.precision import Cause, Orders, Signals
+from service.engine.streaming import Stream, StreamRequest
 from service.engine.types import Event, Governed, Happening, Load, ModelInfo, PrecisionReport, Request, Served
 from service.errors import ModelNotFound, ModelUnavailable, OptionError, WrenError
 from service.recognition.types import Segment, Transcript
@@ -98,6 +100,9 @@ class FakeEngine:
         if self._error is not None or transcript is None:
             raise self._error or RuntimeError("the fake engine has no transcript")
         yield _served(transcript, info, reason)
+
+    def listen(self, request: StreamRequest) -> AbstractAsyncContextManager[Stream]:
+        raise NotImplementedError
 
     def models(self) -> tuple[ModelInfo, ...]:
         return self._infos

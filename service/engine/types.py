@@ -1,6 +1,7 @@
 """The engine's seam: what `api` and `cli` hand in and what comes back. Nothing here knows HTTP or a backend."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from service.engine.budget import Asked
 from service.engine.ladder import Ladder
 from service.engine.plan import Plan
 from service.engine.precision import Cause, Orders, Signals
+from service.engine.streaming import Stream, StreamRequest
 from service.recognition.types import Options, Segment, Transcript
 
 Priority = Literal["interactive", "batch"]
@@ -242,6 +244,15 @@ class Engine(Protocol):
     """
 
     async def transcribe(self, request: Request) -> Served: ...
+
+    def listen(self, request: StreamRequest) -> AbstractAsyncContextManager[Stream]:
+        """Let a live stream in; at the end of the block whatever it has in work is dropped.
+
+        Raises:
+            Overloaded: the machine holds no more streams.
+            ModelNotFound, ModelUnavailable, NothingFits, OptionError: as for a recording.
+        """
+        ...
 
     def stream(self, request: Request) -> AsyncIterator[Segment | Served]:
         """Segments as they are done, in order; the whole comes last."""
