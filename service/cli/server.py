@@ -17,15 +17,15 @@ OPEN_FILES = 2**16
 """A client is a connection, and a temporary file if memory is short: the usual limit of 1,024 is 500 clients."""
 
 MAX_MESSAGE_BYTES = 32 * 2**20
-"""Of a WebSocket, beyond which it is closed with 1009. OpenAI's clients may send 15 MiB of audio at once, which is 20 MiB
-of base64: what is a little more than that is told so instead."""
+"""Of a WebSocket, beyond which it is closed with 1009. OpenAI's clients may send 15 MiB of audio at once, which is 20
+MiB of base64: what is a little more than that is told so instead."""
 
 PING_EVERY_S = 20.0
-"""Keeps idle WebSockets open in the proxies and address translators on the way, which forget them after a minute or so.
+"""Keeps idle WebSockets open in the proxies and address translators on the way, which forget them after a minute.
 
-No pong is waited for: while a client pushes a file faster than it is recognised, reading from it is paused, and its pongs
-lie behind minutes of audio; it would be dropped as dead for being busy. Who is gone is told by TCP, by the time that a
-session may be silent, and by the time that a client may take nothing of what it is sent."""
+No pong is waited for: while a client pushes a file faster than it is recognised, reading from it is paused, and its
+pongs lie behind minutes of audio; it would be dropped as dead for being busy. Who is gone is told by TCP, by the time
+that a session may be silent, and by the time that a client may take nothing of what it is sent."""
 
 
 class Server(uvicorn.Server):

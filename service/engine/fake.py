@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Collection, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import cycle
@@ -12,6 +12,7 @@ from model_store.manifest import Manifest, Precision
 from service.engine.budget import DEFAULT_WER_LOSS, Asked, what_if
 from service.engine.choice import AUTO, BY_NAME
 from service.engine.device import Limit
+from service.engine.fake_stream import SILENT, FakeStream, Script
 from service.engine.ladder import Ladder, Rung
 from service.engine.plan import Budget, Candidate, Plan, plan
 from service.engine.precision import Cause, Orders, Signals
@@ -42,6 +43,7 @@ class FakeEngine:
         running: whether it was started and not closed.
         busy: what it says of its load.
         kept_s: how long what was loaded is to stay, where somebody said.
+        streams: the live ones that it let in, those that are over too.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class FakeEngine:
         busy: Load | None = None,
         candidates: Sequence[Candidate] = (),
         broken: Collection[str] = (),
+        script: Script = SILENT,
     ) -> None:
         """Make one.
 
@@ -66,10 +69,12 @@ class FakeEngine:
             busy: its load; without one it is idle, and has loaded what `infos` say.
             candidates: what it plans with.
             broken: names of variants that cannot be loaded.
+            script: what happens on each live stream; `error` refuses them, and `gate` is awaited by each `feed`.
         """
         self._transcripts = cycle(transcripts)
         self._infos = _with_a_first(infos if infos is not None else (model_info("fake", "fp32", default=True),))
         self._error, self._fail_after, self._gate = error, fail_after, gate
+        self._script = script
         self._candidates, self._broken = tuple(candidates), frozenset(broken)
         loaded = tuple(info.manifest.name for info in self._infos if info.state == "loaded")
         self.busy = busy or Load(limit_s=3600, speed=10, executors=1, loaded=loaded)
@@ -77,6 +82,7 @@ class FakeEngine:
         self._events: list[Event] = []
         self.requests: list[Request] = []
         self.kept_s: dict[str, float] = {}
+        self.streams: list[FakeStream] = []
         self.dropped = 0
         self.running = False
 
@@ -101,8 +107,16 @@ class FakeEngine:
             raise self._error or RuntimeError("the fake engine has no transcript")
         yield _served(transcript, info, reason)
 
-    def listen(self, request: StreamRequest) -> AbstractAsyncContextManager[Stream]:
-        raise NotImplementedError
+    @asynccontextmanager
+    async def listen(self, request: StreamRequest) -> AsyncGenerator[Stream, None]:
+        if self._error is not None:
+            raise self._error
+        stream = FakeStream(request, self._script, self._serving(request.model).manifest, self._gate)
+        self.streams.append(stream)
+        try:
+            yield stream
+        finally:
+            stream.left = True
 
     def models(self) -> tuple[ModelInfo, ...]:
         return self._infos
