@@ -31,6 +31,8 @@ def configure(*, log_format: LogFormat, level: str) -> None:
     # Wren logs a line a request with more in it than theirs.
     for name in ("uvicorn.access", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It logs every WebSocket with its query, in which a browser's key is; Wren logs one line a session without it.
+    logging.getLogger("uvicorn.error").addFilter(_is_no_handshake)
     # It warns of every malformed body, which is the client's fault and in the answer.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     structlog.configure(
@@ -42,6 +44,10 @@ def configure(*, log_format: LogFormat, level: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
+
+
+def _is_no_handshake(record: logging.LogRecord) -> bool:
+    return '"WebSocket %s"' not in str(record.msg)
 
 
 def _renderers(log_format: LogFormat) -> tuple[Processor, ...]:

@@ -114,6 +114,10 @@ class Metrics:
         self._audio.labels(variant).inc(duration_s)
         self._speed.observe(duration_s / total_s)
 
+    def count_streamed(self, *, variant: str, duration_s: float) -> None:
+        """Audio of a live stream: how fast that came is the speaker's doing."""
+        self._audio.labels(variant).inc(duration_s)
+
     def count_windows(self, *, windows: int, again: int) -> None:
         self._windows.inc(windows)
         self._again.inc(again)

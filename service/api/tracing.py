@@ -1,6 +1,7 @@
-"""Every HTTP request in, the same with an id, its times in headers, a log line and a count out.
+"""Every request and every WebSocket in, the same with an id, its times in headers, a log line and a count out.
 
-Outermost but for CORS, so that no fault gets past it: what no handler foresaw becomes a 500 with the error object here.
+Outermost but for CORS, so that no fault gets past it: what no handler foresaw becomes a 500 with the error object here,
+on a WebSocket a close with 1011. A WebSocket's status is its close code, or that of the response that refused it.
 """
 
 import asyncio
@@ -15,14 +16,23 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from model_store.manifest import Manifest
 from service.api.errors import stopping, unforeseen
+from service.api.sockets import FAULT, RESTARTING, ClientLeft, Socket
+from service.engine.streaming import Final
 from service.engine.types import Served
 from service.metrics import Metrics
 
 CLIENT_LEFT = 499
 """Nobody reads this status; logs and counters do (nginx's number for it)."""
+
+LEFT = 1006
+"""The client left without a close frame."""
+
+REFUSED = 403
+"""What a server answers a handshake with that is closed before it was accepted."""
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _STATE_KEY = "wren_trace"
@@ -44,6 +54,7 @@ class Trace:
     audio_s: float | None = None
     windows: int = 0
     again: int = 0
+    finals: int = 0
     stage_ms: dict[str, float] = field(default_factory=dict)
     started_ms: float = field(default_factory=_now_ms)
 
@@ -60,6 +71,13 @@ class Trace:
         self.audio_s = served.transcript.duration_s
         self.windows, self.again = served.windows, served.cascaded
         self.stage_ms.update(served.stage_ms)
+
+    def hear(self, final: Final) -> None:
+        """Take over what a live stream has got to."""
+        self.finals += 1
+        self.audio_s = final.end_s
+        if final.manifest is not None:
+            self.variant = final.manifest.name
 
     def headers(self) -> Mapping[str, str]:
         """Those of a response that starts now."""
@@ -92,11 +110,17 @@ class Tracing:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         trace = Trace(_request_id(Headers(scope=scope)))
         scope.setdefault("state", {})[_STATE_KEY] = trace
+        if scope["type"] == "websocket":
+            await self._session(scope, receive, send, trace)
+        else:
+            await self._request(scope, receive, send, trace)
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send, trace: Trace) -> None:
         outgoing = _Outgoing(send, trace)
         try:
             await self._app(scope, receive, outgoing.send)
@@ -112,6 +136,38 @@ class Tracing:
             await unforeseen().response()(scope, receive, outgoing.send)
         finally:
             self._finish(scope, trace, outgoing.status or CLIENT_LEFT)
+
+    async def _session(self, scope: Scope, receive: Receive, send: Send, trace: Trace) -> None:
+        wire = _Wire(receive, send, trace)
+        websocket = WebSocket(scope, wire.receive, wire.send)
+        try:
+            await self._app(scope, wire.receive, wire.send)
+        except ClientLeft:
+            pass
+        except asyncio.CancelledError:
+            await wire.refuse(websocket, RESTARTING, "The server is stopping.")
+        except Exception:
+            _log.exception("session failed", request_id=trace.request_id)
+            await wire.refuse(websocket, FAULT, f"The server failed; its log says why under {trace.request_id}.")
+        finally:
+            self._finish_session(scope, trace, wire)
+
+    def _finish_session(self, scope: Scope, trace: Trace, wire: "_Wire") -> None:
+        route, total_ms, code = _template(scope), trace.elapsed_ms(), wire.code or LEFT
+        self._metrics.count_request(route=route, status=code, total_s=total_ms / 1000)
+        if trace.variant is not None and trace.audio_s is not None:
+            self._metrics.count_streamed(variant=trace.variant, duration_s=trace.audio_s)
+        _log.info(
+            "session",
+            request_id=trace.request_id,
+            path=scope["path"],
+            status=code,
+            closed=wire.reason,
+            variant=trace.variant,
+            audio_s=trace.audio_s,
+            finals=trace.finals,
+            total_ms=round(total_ms, 1),
+        )
 
     def _finish(self, scope: Scope, trace: Trace, status: int) -> None:
         route, total_ms = _template(scope), trace.elapsed_ms()
@@ -147,6 +203,57 @@ class _Outgoing:
             self.status = message["status"]
             MutableHeaders(scope=message).update(self._trace.headers())
         await self._send(message)
+
+
+class _Wire:
+    """Adds the trace's id to the handshake and remembers how the WebSocket was closed, and by whom.
+
+    Attributes:
+        code: of the first close, whichever side it came from; None while it is open.
+        reason: that was given with it, after whose it is.
+    """
+
+    def __init__(self, receive: Receive, send: Send, trace: Trace) -> None:
+        self._receive, self._send, self._trace = receive, send, trace
+        self._accepted = False
+        self.code: int | None = None
+        self.reason = ""
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            self._close(message.get("code", LEFT), f"client: {message.get('reason') or ''}")
+        return message
+
+    async def send(self, message: Message) -> None:
+        match message["type"]:
+            case "websocket.accept":
+                self._accepted = True
+                self._name(message)
+            case "websocket.http.response.start":
+                self._name(message)
+                self._close(message["status"], "refused")
+            case "websocket.close":
+                code = message.get("code", 1000) if self._accepted else REFUSED
+                self._close(code, f"server: {message.get('reason') or ''}")
+        await self._send(message)
+
+    async def refuse(self, websocket: WebSocket, code: int, reason: str) -> None:
+        """End it, in whatever state it is."""
+        if self.code is not None:
+            return
+        if not self._accepted and "websocket.http.response" in websocket.scope.get("extensions", {}):
+            await websocket.send_denial_response(unforeseen().response())
+            return
+        await Socket(websocket).close(code, reason)
+
+    def _name(self, message: Message) -> None:
+        message["headers"] = list(message.get("headers", ()))
+        MutableHeaders(scope=message).update({"x-request-id": self._trace.request_id})
+
+    def _close(self, code: int, reason: str) -> None:
+        if self.code is None:
+            self.code, self.reason = code, reason.removesuffix(": ")
 
 
 def _request_id(headers: Headers) -> str:
