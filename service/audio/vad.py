@@ -8,6 +8,7 @@ on all that came before. Here it starts anew at every rest of the recording (`pa
 warm up: the same words give the same answer wherever they stand, and silence put before them moves their times exactly.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -86,6 +87,10 @@ class SpeechDetector:
             probabilities[first:last] = heard[(middles - begin) // CHUNK]
         return probabilities
 
+    def walk(self) -> "Walk":
+        """One more stream to listen to."""
+        return Walk(self._session)
+
     def chunk_probabilities(self, samples: Samples) -> Probabilities:
         """How likely each chunk is speech, in one walk as the original has it; silence fills the last chunk."""
         return self._walked(samples, 0, len(samples), always_on)
@@ -104,6 +109,46 @@ class SpeechDetector:
             feeds = {"input": rows, "h": hidden, "c": cell}
             probabilities[first:last], hidden, cell = self._session.run(["speech_probs", "hn", "cn"], feeds)
         return probabilities
+
+
+class Walk:
+    """The speech of a stream as it comes, in one unbroken walk.
+
+    A chunk a run (47 us), so that the answers are the same however the samples were split.
+    """
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self._row = np.zeros((1, CONTEXT + CHUNK), np.float32)
+        self._filled = 0
+        self._hidden = self._cell = np.zeros(STATE_SHAPE, np.float32)
+
+    def push(self, samples: Samples) -> Iterator[float]:
+        """How likely each chunk is speech that these samples complete."""
+        while len(samples):
+            room = CHUNK - self._filled
+            part, samples = samples[:room], samples[room:]
+            start = CONTEXT + self._filled
+            self._row[0, start : start + len(part)] = part
+            self._filled += len(part)
+            if self._filled == CHUNK:
+                yield self._answer()
+
+    def rest(self) -> tuple[float, int] | None:
+        """The same for what is left, with silence behind it, and its samples: the next chunk begins after them."""
+        length = self._filled
+        if not length:
+            return None
+        self._row[0, CONTEXT + length :] = 0.0
+        return self._answer(), length
+
+    def _answer(self) -> float:
+        feeds = {"input": self._row, "h": self._hidden, "c": self._cell}
+        probability, self._hidden, self._cell = self._session.run(["speech_probs", "hn", "cn"], feeds)
+        end = CONTEXT + self._filled
+        self._row[0, :CONTEXT] = self._row[0, end - CONTEXT : end].copy()
+        self._filled = 0
+        return float(probability[0])
 
 
 def _cut(samples: Samples, start: int, end: int) -> Samples:

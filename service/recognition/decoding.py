@@ -25,6 +25,7 @@ class Job:
         token_limit: the most text tokens; 0 feeds the prompt and no more.
         aligned: whether the attention is wanted.
         probe: first token, and behind the last, of those whose probabilities at the start token are wanted.
+        given: how the text begins, its tokens with their log-probabilities: they are fed at once, as a prompt is.
     """
 
     memory: Memory
@@ -34,6 +35,12 @@ class Job:
     seed: int = 0
     aligned: bool = True
     probe: tuple[int, int] | None = None
+    given: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def fed(self) -> tuple[int, ...]:
+        """The tokens that are known before the first step."""
+        return (*self.prompt.tokens, *(token for token, _ in self.given))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,7 +140,7 @@ class DecodeBatch:
         first = len(self._running)
         self._running += entering
         while first < len(self._running):
-            count = _alike([row.job.prompt for row in self._running[first:]])
+            count = _alike([row.job for row in self._running[first:]])
             self._prime(first, count)
             first += count
         return ended + self._leave()
@@ -154,11 +161,12 @@ class DecodeBatch:
                 return
 
     def _prime(self, first: int, count: int) -> None:
-        prompt = self._running[first].job.prompt
-        tokens = np.array([row.job.prompt.tokens for row in self._running[first : first + count]], np.int64)
-        for row, step, index in self._computed(first, tokens, wanted=(prompt.start, -1)):
+        job = self._running[first].job
+        tokens = np.array([row.job.fed for row in self._running[first : first + count]], np.int64)
+        for row, step, index in self._computed(first, tokens, wanted=(job.prompt.start, -1)):
             row.prime(step.logits[index, 0], self._family)
-            row.attend(step.attention[index, :, -1])
+            for place in range(len(job.prompt.tokens) - 1, tokens.shape[1]):
+                row.attend(step.attention[index, :, place])
             row.choose(step.logits[index, 1], self._family, self._scratch)
 
     def _computed(self, first: int, tokens: Integers, *, wanted: tuple[int, ...]) -> "Iterator[tuple[_Row, Step, int]]":
@@ -198,13 +206,16 @@ class DecodeBatch:
         self._running.pop()
 
 
-def _alike(prompts: Sequence[Prompt]) -> int:
-    """How many of the first prompts can be fed together."""
-    first = prompts[0]
-    for count, prompt in enumerate(prompts):
-        if len(prompt.tokens) != len(first.tokens) or prompt.start != first.start:
+def _alike(jobs: Sequence[Job]) -> int:
+    """How many of the first jobs can be fed together."""
+    for count, job in enumerate(jobs):
+        if _shape(job) != _shape(jobs[0]):
             return count
-    return len(prompts)
+    return len(jobs)
+
+
+def _shape(job: Job) -> tuple[int, int, int]:
+    return len(job.prompt.tokens), job.prompt.start, len(job.given)
 
 
 @dataclass(slots=True, eq=False)
@@ -224,6 +235,8 @@ class _Row:
     random: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
+        self.tokens += [token for token, _ in self.job.given]
+        self.logprobs += [logprob for _, logprob in self.job.given]
         self.random = np.random.default_rng(self.job.seed)
 
     def prime(self, start_logits: Floats, family: Family) -> None:

@@ -39,6 +39,21 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Draft:
+    """What a window seems to say so far: decoded once, however it looks.
+
+    Attributes:
+        tokens: all of its text.
+        doubt: why not to believe it; None if it looks well.
+    """
+
+    tokens: tuple[Token, ...]
+    segments: tuple[Segment, ...]
+    languages: tuple[Language, ...]
+    doubt: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Heed:
     """What the first window told of the whole recording; its memory, so that it is not encoded twice."""
 
@@ -89,6 +104,12 @@ class Recognizer:
     def transcribe(self, window: Window, options: Options, heed: Heed) -> Computation[tuple[Segment, ...]]:
         """The segments of a window; `heed.memory` is the window's, if it has been encoded already."""
         return _Task(self, options, heed.languages).whole(window, heed.memory)
+
+    def draft(self, window: Window, options: Options, heed: Heed, given: Sequence[Token]) -> Computation[Draft]:
+        """A first reading of a window that may still grow; `given` is how its text is known to begin."""
+        if not heed.languages:
+            heed = yield from self.heed(window, options)
+        return (yield from _Task(self, options, heed.languages).once(window, heed.memory, given))
 
     def recognize(self, windows: Sequence[Window], options: Options) -> Iterator[Part]:
         """Windows in order, in this thread; a part is computed when it is asked for.
@@ -143,6 +164,16 @@ class _Task:
             return self._segments(window, hypothesis)
         return tuple(segment for half in halves for segment in self._segments(*half))
 
+    def once(self, window: Window, memory: Memory | None, given: Sequence[Token]) -> Computation[Draft]:
+        """The window decoded once, from the tokens on that are given."""
+        if memory is None:
+            memory = yield from encoding(window.samples)
+        known = tuple((token.id, token.logprob) for token in given)
+        hypothesis = yield from decoding(replace(self._job(window, memory, 0.0), given=known))
+        tokens = self._tokens(hypothesis)
+        reason = doubt(hypothesis, b"".join(token.piece for token in tokens))
+        return Draft(tokens, self._segments(window, hypothesis), self.languages, reason)
+
     def _believed(self, window: Window, memory: Memory | None) -> Computation[Hypothesis]:
         """The first hypothesis if it is believable, else the outcome of the ladder."""
         if memory is None:
@@ -169,13 +200,15 @@ class _Task:
     def _segments(self, window: Window, hypothesis: Hypothesis) -> tuple[Segment, ...]:
         if silent(hypothesis):
             return ()
-        family = self.recognizer.family
-        pieces = family.tokenizer.pieces(hypothesis.tokens)
-        tokens = [Token(*parts) for parts in zip(hypothesis.tokens, pieces, hypothesis.logprobs, strict=True)]
+        family, tokens = self.recognizer.family, self._tokens(hypothesis)
         if not self.options.word_times or family.position_s is None:
             return whole_segment(window, hypothesis, tokens)
         code = self.languages[0].code
         return sentence_segments(window, hypothesis, tokens, language=code, position_s=family.position_s)
+
+    def _tokens(self, hypothesis: Hypothesis) -> tuple[Token, ...]:
+        pieces = self.recognizer.family.tokenizer.pieces(hypothesis.tokens)
+        return tuple(Token(*parts) for parts in zip(hypothesis.tokens, pieces, hypothesis.logprobs, strict=True))
 
     def _job(self, window: Window, memory: Memory, temperature: float) -> Job:
         family, options = self.recognizer.family, self.options

@@ -1,0 +1,55 @@
+"""Drafts of an utterance that grows, in; how much of its text is settled out. Pure.
+
+What two drafts in a row agree on will most likely stay (LocalAgreement: Liu, Spanakis and Niehues, 2020). The last
+words are held back, for they may have been heard by halves.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import takewhile
+
+from service.recognition.types import Token
+
+HELD = 2
+"""Words at the end of what is agreed on that are not settled yet."""
+
+_WORD = re.compile(r"\s*\S+")
+_SOUNDLESS = re.compile(r"[\W_]+")
+
+
+def settled(before: Sequence[Token], now: Sequence[Token], *, held: int = HELD) -> tuple[Token, ...]:
+    """How both drafts begin, up to the end of a word, without the last words."""
+    same = list(takewhile(lambda pair: pair[0].id == pair[1].id, zip(before, now, strict=False)))
+    starts = [at for at, (token, _) in enumerate(same) if at == 0 or token.piece[:1].isspace()]
+    ends = [*starts[1:], len(same)]
+    complete = len(same) == len(now) or now[len(same)].piece[:1].isspace()
+    words = ends if complete else ends[:-1]
+    return tuple(now[: words[-1 - held]]) if len(words) > held else ()
+
+
+def continued(sent: str, text: str) -> str:
+    """What to send after `sent`, which cannot be taken back, so that the whole reads as `text` does.
+
+    Where the text does not begin like that, it goes on behind the words that stand for those that were sent: as many of
+    its first words as differ least from them (Levenshtein), marks and case apart.
+    """
+    if text.startswith(sent) and not (sent and sent[-1].isalnum() and text[len(sent) : len(sent) + 1].isalnum()):
+        return text[len(sent) :]
+    words = _WORD.findall(text)
+    kept = _alike([_bare(word) for word in _WORD.findall(sent)], [_bare(word) for word in words])
+    rest = "".join(words[kept:])
+    return f" {rest}" if rest and not rest[0].isspace() else rest
+
+
+def _bare(word: str) -> str:
+    return _SOUNDLESS.sub("", word).casefold()
+
+
+def _alike(sent: Sequence[str], words: Sequence[str]) -> int:
+    """How many of `words` differ least from all that was sent; of equals, the number nearest to that."""
+    row = list(range(len(words) + 1))
+    for number, word in enumerate(sent, start=1):
+        before, row = row, [number]
+        for index, other in enumerate(words):
+            row.append(min(before[index] + (word != other), before[index + 1] + 1, row[index] + 1))
+    return min(range(len(row)), key=lambda count: (row[count], abs(count - len(sent))))
