@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
 from service.audio.checkpoint import Checkpoint, always_on
-from service.audio.g711 import from_alaw, from_mulaw
-from service.audio.resample import BLOCK_VALUES, MAX_RATE, MIN_RATE, Block, Limits, Recorder, downmix, sanitised
+from service.audio.headerless import read_headerless
+from service.audio.resample import BLOCK_VALUES, Block, Limits, Recorder, downmix, sanitised
 from service.audio.sniff import Container, sniff
-from service.audio.types import SAMPLE_RATE, RawEncoding, RawFormat, Samples
-from service.errors import EmptyAudio, UndecodableAudio
+from service.audio.types import SAMPLE_RATE, RawFormat, Samples
+from service.errors import EmptyAudio
 
 __all__ = ["Decoded", "Limits", "decode"]
 
@@ -40,10 +39,6 @@ _SNDFILE_CODECS = {
     "ALAW": "pcm_alaw",
 }
 """Subtypes that libsndfile reads faster, by FFmpeg's names, so that a codec has one name whoever reads it."""
-
-_RAW_BYTES: dict[RawEncoding, int] = {"linear16": 2, "linear32": 4, "float32": 4, "mulaw": 1, "alaw": 1}
-_MAX_RAW_CHANNELS = 64
-HEADERLESS = "headerless"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +70,7 @@ def decode(
     """
     with _opened(audio) as file:
         if raw is not None:
-            return _record(_raw_blocks(file, raw), Recorder(limits, checkpoint=checkpoint))
+            return _record(read_headerless(file, raw), Recorder(limits, checkpoint=checkpoint))
         kind = sniff(file)
         if kind.name in ("wav", "flac"):
             fast = _by_sndfile(audio, kind, Recorder(limits, checkpoint=checkpoint))
@@ -120,37 +115,3 @@ def _sndfile_blocks(file: soundfile.SoundFile, container: str, codec: str) -> It
     values = np.empty((max(1, min(file.frames, BLOCK_VALUES // channels)), channels), np.float32)
     while len(read := file.read(out=values)):
         yield Block(downmix(sanitised(read).T), file.samplerate, channels, container, codec)
-
-
-def _raw_blocks(file: BinaryIO, raw: RawFormat) -> Iterator[Block]:
-    _check(raw)
-    frame_bytes = _RAW_BYTES[raw.encoding] * raw.channels
-    block_bytes = BLOCK_VALUES // raw.channels * frame_bytes
-    while data := file.read(block_bytes):
-        whole = memoryview(data)[: len(data) // frame_bytes * frame_bytes]
-        channels = _raw_values(whole, raw.encoding).reshape(-1, raw.channels).T
-        yield Block(downmix(channels), raw.sample_rate, raw.channels, HEADERLESS, raw.encoding)
-
-
-def _check(raw: RawFormat) -> None:
-    if not MIN_RATE <= raw.sample_rate <= MAX_RATE:
-        reason = f"a sample rate of {raw.sample_rate} Hz (possible: {MIN_RATE} to {MAX_RATE} Hz)"
-    elif not 1 <= raw.channels <= _MAX_RAW_CHANNELS:
-        reason = f"{raw.channels} channels (possible: 1 to {_MAX_RAW_CHANNELS})"
-    else:
-        return
-    raise UndecodableAudio(container=HEADERLESS, codec=raw.encoding, reason=reason)
-
-
-def _raw_values(data: memoryview, encoding: RawEncoding) -> npt.NDArray[np.float32]:
-    match encoding:
-        case "linear16":
-            return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(2**15)
-        case "linear32":
-            return np.frombuffer(data, "<i4").astype(np.float32) / np.float32(2**31)
-        case "float32":
-            return sanitised(np.frombuffer(data, "<f4").astype(np.float32))
-        case "mulaw":
-            return from_mulaw(np.frombuffer(data, np.uint8))
-        case "alaw":
-            return from_alaw(np.frombuffer(data, np.uint8))

@@ -10,7 +10,6 @@ FFmpeg's resampler is not used: in PyAV it leaks.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
 
 import av
 import numpy as np
@@ -20,7 +19,7 @@ from av.audio.plane import AudioPlane
 from service.audio.checkpoint import Checkpoint, always_on
 from service.audio.resample import BLOCK_VALUES, Block, downmix, sanitised
 from service.audio.sniff import PROBED_DEMUXERS, Container
-from service.audio.types import Samples
+from service.audio.types import Samples, Source
 from service.errors import AudioError, EmptyAudio, NoAudioStream, UndecodableAudio
 
 _IO_BYTES = 2**16
@@ -83,8 +82,14 @@ _OPTIONS = {
 }
 
 
-def read_media(file: BinaryIO, kind: Container, *, checkpoint: Checkpoint = always_on) -> Iterator[Block]:
-    """Decode the best audio stream.
+_EAGER = {"probesize": "32", "analyzeduration": "0"}
+"""For a live stream of a known container: FFmpeg believes its header, instead of waiting for seconds of it."""
+
+
+def read_media(
+    source: Source, kind: Container, *, checkpoint: Checkpoint = always_on, live: bool = False
+) -> Iterator[Block]:
+    """Decode the best audio stream. If it is live, each frame is a block, given before the source is asked for more.
 
     Raises:
         Exception: what the checkpoint raises; it is passed once a packet, for a damaged file may have no block.
@@ -92,10 +97,14 @@ def read_media(file: BinaryIO, kind: Container, *, checkpoint: Checkpoint = alwa
         NoAudioStream: there is none.
         EmptyAudio: the file is in order and holds no sample.
     """
-    options = _OPTIONS if kind.demuxer is None else _OPTIONS | {"format_whitelist": kind.demuxer}
     try:
         media = av.open(
-            file, "r", format=kind.demuxer, options=options, metadata_errors="ignore", buffer_size=_IO_BYTES
+            source,
+            "r",
+            format=kind.demuxer,
+            options=_options(kind, live=live),
+            metadata_errors="ignore",
+            buffer_size=_IO_BYTES,
         )
     except _FAILURES as error:
         raise UndecodableAudio(container=kind.name, codec="unknown", reason=_reason(error)) from error
@@ -104,7 +113,14 @@ def read_media(file: BinaryIO, kind: Container, *, checkpoint: Checkpoint = alwa
         stream = media.streams.best("audio")
         if not isinstance(stream, av.AudioStream):
             raise _silent(media, name)
-        yield from _blocks(media, stream, container=name, checkpoint=checkpoint)
+        decoding = _Decoding(media, stream, checkpoint)
+        yield from _blocks(decoding, stream, container=name, run_values=1 if live else BLOCK_VALUES)
+
+
+def _options(kind: Container, *, live: bool) -> dict[str, str]:
+    if kind.demuxer is None:
+        return _OPTIONS
+    return _OPTIONS | {"format_whitelist": kind.demuxer} | (_EAGER if live else {})
 
 
 def _silent(media: av.container.InputContainer, container: str) -> AudioError:
@@ -113,17 +129,14 @@ def _silent(media: av.container.InputContainer, container: str) -> AudioError:
     return UndecodableAudio(container=container, codec="unknown", reason="damaged or cut off before the first sample")
 
 
-def _blocks(
-    media: av.container.InputContainer, stream: av.AudioStream, *, container: str, checkpoint: Checkpoint
-) -> Iterator[Block]:
+def _blocks(decoding: "_Decoding", stream: av.AudioStream, *, container: str, run_values: int) -> Iterator[Block]:
     # typed as always there; None where FFmpeg knows no decoder
     codec = stream.codec_context.name if stream.codec_context else "unknown"
     if codec not in _CODECS:
         raise UndecodableAudio(container=container, codec=codec, reason="there is no decoder for this codec")
     _forget_layout(stream.codec_context)
-    decoding = _Decoding(media, stream, checkpoint)
     any_block = False
-    for frames in _runs(decoding.frames()):
+    for frames in _runs(decoding.frames(), run_values):
         any_block = True
         yield Block(_mono(frames), frames[0].sample_rate, frames[0].layout.nb_channels, container, codec)
     if any_block:
@@ -168,19 +181,22 @@ class _Decoding:
             return None
 
 
-def _runs(frames: Iterable[av.AudioFrame]) -> Iterator[list[av.AudioFrame]]:
-    """Frames of one format, about a block together: a frame alone (20 ms) is too little work for numpy."""
+def _runs(frames: Iterable[av.AudioFrame], full_values: int) -> Iterator[list[av.AudioFrame]]:
+    """Frames of one format, as soon as they hold that many samples: a frame alone (20 ms) is little work for numpy."""
     run: list[av.AudioFrame] = []
     values, shape = 0, (0, "", 0)
     for frame in frames:
         channels = frame.layout.nb_channels
         now = (frame.sample_rate, frame.format.name, channels)
-        if run and (values >= BLOCK_VALUES or now != shape):
+        if run and now != shape:
             yield run
             run, values = [], 0
         if frame.samples:
             run.append(frame)
             values, shape = values + frame.samples * channels, now
+        if values >= full_values:
+            yield run
+            run, values = [], 0
     if run:
         yield run
 

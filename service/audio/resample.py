@@ -1,10 +1,11 @@
-"""Blocks of samples at any rate in, one waveform of 16 kHz out.
+"""Blocks of samples at any rate in, samples of 16 kHz out: as they come, or as one waveform.
 
 Block by block, so the full-rate signal of a long recording is never held whole: the peak is the waveform itself and
 32 MiB. The limits are enforced here on what was decoded, whatever the header said.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,11 +80,45 @@ def downmix(channels: npt.NDArray[np.float32]) -> Samples:
     return mono
 
 
-class Recorder:
-    """Collects blocks into one waveform. `push` as they come, then `finish` once.
+class Resampler:
+    """Hands on what is pushed, at 16 kHz and as soon as it can; `flush` brings out what it still holds.
 
-    A stream may change its rate half-way (chained ogg, AAC): each run of one rate is resampled by itself.
+    A stream may change its rate half-way (chained ogg, AAC): each run of one rate is resampled by itself. What comes
+    out is the same to the bit, however the samples are split into blocks.
     """
+
+    def __init__(self, emit: Callable[[Samples], None]) -> None:
+        self._emit = emit
+        self._rate = SAMPLE_RATE
+        self._stream: soxr.ResampleStream | None = None
+
+    def push(self, block: Block) -> None:
+        """Take the next block.
+
+        Raises:
+            UndecodableAudio: at a rate that no recording has.
+        """
+        if not MIN_RATE <= block.rate <= MAX_RATE:
+            raise _refused(block, f"a sample rate of {block.rate} Hz (possible: {MIN_RATE} to {MAX_RATE} Hz)")
+        if block.rate != self._rate:
+            self.flush()
+            self._rate = block.rate
+        if self._rate == SAMPLE_RATE:
+            self._emit(block.samples)
+            return
+        if self._stream is None:
+            self._stream = soxr.ResampleStream(self._rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+        self._emit(self._stream.resample_chunk(block.samples))
+
+    def flush(self) -> None:
+        """End the run: what is pushed from here on does not touch it."""
+        if self._stream is not None:
+            self._emit(self._stream.resample_chunk(np.empty(0, np.float32), last=True))
+            self._stream = None
+
+
+class Recorder:
+    """Collects blocks into one waveform. `push` as they come, then `finish` once."""
 
     def __init__(self, limits: Limits, *, checkpoint: Checkpoint = always_on) -> None:
         self._limits = limits
@@ -92,8 +127,7 @@ class Recorder:
         self._length = 0
         self._duration_s = 0.0
         self._decoded_bytes = 0
-        self._rate = SAMPLE_RATE
-        self._stream: soxr.ResampleStream | None = None
+        self._resampler = Resampler(self._append)
 
     def push(self, block: Block) -> None:
         """Take the next block.
@@ -103,17 +137,12 @@ class Recorder:
             UndecodableAudio: past the limit of bytes, or at a rate that no recording has.
         """
         self._checkpoint()
+        self._resampler.push(block)
         self._account(block)
-        if block.rate != self._rate:
-            self._switch(block)
-        if self._stream is None:
-            self._append(block.samples)
-        else:
-            self._append(self._stream.resample_chunk(block.samples))
 
     def finish(self) -> Samples:
         """The waveform: float32, 16 kHz, within [-1, 1]; empty if no sample came."""
-        self._flush()
+        self._resampler.flush()
         waveform = np.empty(self._length, np.float32)
         for start in range(0, self._length, PIECE):
             self._checkpoint()
@@ -122,8 +151,6 @@ class Recorder:
         return waveform
 
     def _account(self, block: Block) -> None:
-        if not MIN_RATE <= block.rate <= MAX_RATE:
-            raise _refused(block, f"a sample rate of {block.rate} Hz (possible: {MIN_RATE} to {MAX_RATE} Hz)")
         self._duration_s += len(block.samples) / block.rate
         if self._duration_s > self._limits.max_duration_s:
             raise AudioTooLong(limit_s=self._limits.max_duration_s)
@@ -131,17 +158,6 @@ class Recorder:
         if self._decoded_bytes > self._limits.max_decoded_bytes:
             gib = self._limits.max_decoded_bytes / 2**30
             raise _refused(block, f"it unpacks to more than {gib:g} GiB of samples")
-
-    def _switch(self, block: Block) -> None:
-        self._flush()
-        self._rate = block.rate
-        if block.rate != SAMPLE_RATE:
-            self._stream = soxr.ResampleStream(block.rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-
-    def _flush(self) -> None:
-        if self._stream is not None:
-            self._append(self._stream.resample_chunk(np.empty(0, np.float32), last=True))
-            self._stream = None
 
     def _append(self, samples: Samples) -> None:
         while len(samples):

@@ -12,6 +12,8 @@ from service.errors import EmptyAudio, UndecodableAudio
 
 HEAD_BYTES = 4096
 _TS_PACKET = 188
+LIVE_HEAD_BYTES = _TS_PACKET + 4
+"""What is waited for of a live stream: the least that tells all of them apart, and less than any has without sound."""
 _MAX_TAGS = 8
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -128,7 +130,14 @@ def sniff(file: BinaryIO) -> Container:
         EmptyAudio: there are none.
         UndecodableAudio: they are text, a document, an image or an archive.
     """
-    head = _head_after_tags(file)
+    return sniff_head(_head_after_tags(file))
+
+
+def sniff_head(head: bytes) -> Container:
+    """What these bytes begin; `LIVE_HEAD_BYTES` will do. What begins with an ID3 tag passes for mp3.
+
+    Raises: as `sniff`.
+    """
     if not head:
         raise EmptyAudio
     known = _form(head) or _by_magic(head) or _frame_stream(head)

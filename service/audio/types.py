@@ -1,7 +1,7 @@
 """Words that the audio package and its callers share: waveforms, raw formats, spans, windows."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,14 @@ class RawFormat:
     encoding: RawEncoding
     sample_rate: int
     channels: int = 1
+
+
+class Source(Protocol):
+    """What audio is read from: a file, or a live stream."""
+
+    def read(self, most: int, /) -> bytes:
+        """The next bytes, at least one unless this is the end."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,152 @@
+"""Bytes of a live stream in, samples of 16 kHz out as soon as they can be told: the twin of `decode` for streams.
+
+The same readers and the same resampler as for files; only the bytes come from a `Pipe`. All of a stream's samples are
+the same to the bit, however its bytes were split; the marks among them are obeyed in the midst of decoding.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from service.audio.headerless import frame_bytes, read_headerless
+from service.audio.pipe import Pipe
+from service.audio.resample import Block, Resampler
+from service.audio.sniff import LIVE_HEAD_BYTES, sniff_head
+from service.audio.types import RawFormat, Samples
+from service.audio.wav import WavData, read_wav_header
+from service.errors import UndecodableAudio
+
+_READ_BYTES = 2**14
+"""At once: a stream that is sent faster than it plays is decoded in steps of half a second of 16-bit samples."""
+
+_LEAST_PER_S = 100
+"""Headerless samples are taken by 10 ms or more: a client may send each in a message of its own."""
+
+_MAX_SOUNDLESS_BYTES = 16 * 2**20
+"""Between two frames, pictures among them. FFmpeg collects a packet until it is whole, whatever size it claims."""
+
+_MAX_TRAILER_BYTES = 2**16
+"""What may follow where the sound has ended, as a file sent as a stream has it: tags, indexes, padding."""
+
+
+def decode_live(pipe: Pipe, raw: RawFormat | None, on_samples: Callable[[Samples], None]) -> None:
+    """Decode until the pipe ends; headerless audio where `raw` says how it is laid out, else what its head tells.
+
+    Blocks: it is the work of a thread. `on_samples` is called in it with float32 samples within [-1, 1], any number at
+    a time. Before a mark is run, all that can be told of the bytes before it has been handed out.
+
+    Raises:
+        Abandoned: the pipe was abandoned, or a mark or `on_samples` raised it; what these raise comes out as it is.
+        EmptyAudio: a container without a sample, or nothing at all where one was to come.
+        UndecodableAudio: no container that is known, an unknown codec, damage before the first sample, or sound
+            that ends before the stream does.
+        NoAudioStream: a film without sound.
+    """
+    resampler = Resampler(lambda samples: _hand_out(samples, on_samples))
+    source = _PipeSource(pipe, before_mark=resampler.flush)
+    try:
+        for block in _blocks(source, raw):
+            resampler.push(block)
+            source.note_sound(block)
+        source.pass_trailer()
+    finally:
+        source.check()  # what went wrong in reading, before what that led to
+    resampler.flush()
+
+
+def _hand_out(samples: Samples, on_samples: Callable[[Samples], None]) -> None:
+    if len(samples):
+        on_samples(np.clip(samples, -1.0, 1.0))
+
+
+def _blocks(source: "_PipeSource", raw: RawFormat | None) -> Iterator[Block]:
+    if raw is not None:
+        source.least = _least_bytes(raw)
+        return read_headerless(source, raw)
+    kind = sniff_head(source.peek(LIVE_HEAD_BYTES)[:LIVE_HEAD_BYTES])
+    header = read_wav_header(source) if kind.name == "wav" else None
+    if header is not None:
+        source.least = _least_bytes(header.raw)
+        return read_headerless(WavData(source, header), header.raw)
+    from service.audio.media import read_media  # noqa: PLC0415 - FFmpeg's libraries take 15 MiB; see `decode`
+
+    return read_media(source, kind, checkpoint=source.check, live=True)
+
+
+def _least_bytes(raw: RawFormat) -> int:
+    return max(1, raw.sample_rate // _LEAST_PER_S) * frame_bytes(raw)
+
+
+class _PipeSource:
+    """A pipe as the source that decoders read: runs its marks on the way, and can look ahead.
+
+    FFmpeg calls it from within, so nothing is raised there: what goes wrong is the end for the decoder, and `check`
+    raises it.
+
+    Attributes:
+        least: bytes worth waking up for.
+    """
+
+    def __init__(self, pipe: Pipe, *, before_mark: Callable[[], None]) -> None:
+        self._pipe, self._before_mark = pipe, before_mark
+        self._head = b""
+        self._ended = False
+        self._failure: Exception | None = None
+        self._soundless_bytes = 0
+        self._container, self._codec = "unknown", "unknown"
+        self.least = 1
+
+    def read(self, most: int, /) -> bytes:
+        if self._head:
+            data, self._head = self._head[:most], self._head[most:]
+            return data
+        return self._pull(most)
+
+    def peek(self, size: int) -> bytes:
+        """What is next: `size` bytes or more, and fewer only before the end."""
+        while len(self._head) < size and (data := self._pull(_READ_BYTES)):
+            self._head += data
+        return self._head
+
+    def note_sound(self, block: Block) -> None:
+        self._soundless_bytes = 0
+        self._container, self._codec = block.container, block.codec
+
+    def check(self) -> None:
+        """Raise what went wrong."""
+        if self._failure is not None:
+            raise self._failure
+
+    def pass_trailer(self) -> None:
+        """Read to the end, once the decoder is done.
+
+        Raises:
+            UndecodableAudio: it is too long for a trailer.
+        """
+        passed = 0
+        while data := self.read(_READ_BYTES):
+            passed += len(data)
+            if passed > _MAX_TRAILER_BYTES:
+                raise self._undecodable("its sound has ended, or broken off, and the stream goes on")
+
+    def _pull(self, most: int) -> bytes:
+        if self._ended:
+            return b""
+        try:
+            data = self._pull_past_marks(min(most, _READ_BYTES))
+        except Exception as failure:  # raised by `check`, outside FFmpeg
+            self._failure, data = failure, b""
+        self._ended = not data
+        return data
+
+    def _pull_past_marks(self, most: int) -> bytes:
+        while not isinstance(taken := self._pipe.take(most, least=min(self.least, most)), bytes):
+            self._before_mark()
+            taken()
+        self._soundless_bytes += len(taken)
+        if self._soundless_bytes > _MAX_SOUNDLESS_BYTES:
+            raise self._undecodable(f"no sound in {_MAX_SOUNDLESS_BYTES / 2**20:g} MiB")
+        return taken
+
+    def _undecodable(self, reason: str) -> UndecodableAudio:
+        return UndecodableAudio(container=self._container, codec=self._codec, reason=reason)
