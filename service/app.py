@@ -14,6 +14,7 @@ from service.api.models import ModelRoutes
 from service.api.openai import AudioRoutes
 from service.api.plan import PlanRoutes
 from service.api.precision import PrecisionRoutes
+from service.api.spool import Spool
 from service.api.tracing import Tracing
 from service.engine.types import Engine
 from service.metrics import Metrics
@@ -57,7 +58,8 @@ def create_app(settings: Settings, engine: Engine, metrics: Metrics | None = Non
         auth.check_operator(connection, settings.keys)
 
     app = FastAPI(title="Wren", summary="Self-hosted speech recognition", lifespan=lifespan)
-    audio, plan = AudioRoutes(settings, engine), PlanRoutes(engine, default=settings.model)
+    spool = Spool(settings.spool_bytes)
+    audio, plan = AudioRoutes(settings, engine, spool), PlanRoutes(engine, default=settings.model)
     for guarded in (audio, ModelRoutes(engine), plan, PrecisionRoutes(engine)):
         app.include_router(guarded.router, dependencies=[Depends(require_key)])
     app.include_router(AdminRoutes(engine).router, dependencies=[Depends(require_operator)])

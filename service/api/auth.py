@@ -16,7 +16,8 @@ from service.errors import WrenError
 _SCHEMES = ("bearer", "token")
 _OPENAI_SUBPROTOCOL = "openai-insecure-api-key."
 _DEEPGRAM_SUBPROTOCOLS = ("token", "bearer")
-_QUERY_NAMES = ("api_key", "token")
+QUERY_NAMES = ("api_key", "token")
+"""Parameters that a key may be in; `token` is Deepgram's."""
 
 
 class InvalidKey(WrenError, PermissionError):
@@ -110,5 +111,5 @@ def key_of(connection: HTTPConnection) -> str | None:
     return presented_key(
         authorization=connection.headers.get("authorization"),
         subprotocols=[item.strip() for item in protocols.split(",") if item.strip()],
-        query_key=next((query[name] for name in _QUERY_NAMES if name in query), None),
+        query_key=next((query[name] for name in QUERY_NAMES if name in query), None),
     )

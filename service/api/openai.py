@@ -6,8 +6,7 @@ from contextlib import AsyncExitStack
 from fastapi import APIRouter, Request, Response
 from pydantic.json_schema import JsonSchemaValue
 
-from service.api.auth import key_of
-from service.api.client import client_name
+from service.api.client import client_of
 from service.api.events import EventStream, encode
 from service.api.feed import Feed
 from service.api.formats import render
@@ -27,11 +26,11 @@ from service.settings import Settings
 class AudioRoutes:
     """The two routes, which differ in the task alone."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine, spool: Spool) -> None:
         self._settings = settings
         self._engine = engine
         self._limits = UploadLimits(settings.max_upload_bytes, settings.upload_idle_s)
-        self._spool = Spool(settings.spool_bytes)
+        self._spool = spool
         self.router = APIRouter(tags=["audio"])
         for path, route in (("transcriptions", self.transcribe), ("translations", self.translate)):
             self.router.add_api_route(
@@ -69,18 +68,13 @@ class AudioRoutes:
             options=form.options(task),
             vad=form.vad(),
             raw=form.raw(),
-            client=self._client_of(request),
+            client=client_of(request, keys=self._settings.keys),
             priority=form.priority,
             deadline_s=form.deadline_s,
             precision=selection.precision,
             keep_alive_s=form.keep_alive,
             on_chosen=trace_of(request).choose,
         )
-
-    def _client_of(self, request: Request) -> str:
-        # Without keys, what a client sends as one is its own invention: it could have a share a request.
-        key = key_of(request) if self._settings.keys else None
-        return client_name(key=key, host=request.client.host if request.client else None)
 
     async def _whole(self, request: Request, form: TranscriptionForm, asked: engine_types.Request) -> Response:
         served = await while_present(request.receive, self._engine.transcribe(asked))

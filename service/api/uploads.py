@@ -1,4 +1,4 @@
-"""A multipart body in, its text fields and its files out.
+"""A body in: of a form its text fields and its files out, of bare bytes the one file that they are.
 
 The limits are enforced while reading: a body without a content length cannot get past its size, nor a client that sends
 no more past its time. Whatever happens, also when the client leaves half-way, the memory and the temporary files of the
@@ -144,8 +144,6 @@ async def read_form(request: Request, *, limits: UploadLimits, spool: Spool) -> 
         ClientDisconnect: the client left before its body was complete.
     """
     parts = _Parts(_boundary_of(request), spool)
-    if _announced_bytes(request) > limits.body_bytes:
-        raise UploadTooLarge(limit_bytes=limits.body_bytes)
     try:
         await _read(request, parts, limits)
         yield parts.form
@@ -153,18 +151,47 @@ async def read_form(request: Request, *, limits: UploadLimits, spool: Spool) -> 
         parts.form.close()
 
 
+@asynccontextmanager
+async def read_bare(request: Request, *, limits: UploadLimits, spool: Spool) -> AsyncIterator[Upload]:
+    """The body of a request as one file, whatever its content type; closed when the block ends.
+
+    Raises:
+        UploadTooLarge: it has more bytes than the limit.
+        UploadStalled: nothing came for longer than the limit.
+        ClientDisconnect: the client left before it was complete.
+    """
+    upload = Upload(spool)
+    try:
+        async for chunk in _chunks(request, limits):
+            if upload.on_disk or len(chunk) > spool.free_bytes:
+                await asyncio.to_thread(upload.write, chunk)
+            else:
+                upload.write(chunk)
+        yield upload
+    finally:
+        upload.close()
+
+
 async def _read(request: Request, parts: _Parts, limits: UploadLimits) -> None:
-    received = 0
-    async for chunk in _unstalled(request.stream(), idle_s=limits.idle_s):
-        received += len(chunk)
-        if received > limits.body_bytes:
-            raise UploadTooLarge(limit_bytes=limits.body_bytes)
+    async for chunk in _chunks(request, limits):
         if parts.may_write_to_disk(len(chunk)):
             await asyncio.to_thread(parts.write, chunk)
         else:
             parts.write(chunk)
     if not parts.complete:
         raise HTTPException(400, "The multipart body is cut off: its closing boundary is missing.")
+
+
+async def _chunks(request: Request, limits: UploadLimits) -> AsyncIterator[bytes]:
+    """The pieces of a body that keeps to its limits; one that says at once that it will not is not read."""
+    if _announced_bytes(request) > limits.body_bytes:
+        raise UploadTooLarge(limit_bytes=limits.body_bytes)
+    received = 0
+    async for chunk in _unstalled(request.stream(), idle_s=limits.idle_s):
+        received += len(chunk)
+        if received > limits.body_bytes:
+            raise UploadTooLarge(limit_bytes=limits.body_bytes)
+        yield chunk
 
 
 async def _unstalled(chunks: AsyncIterator[bytes], *, idle_s: float) -> AsyncIterator[bytes]:
