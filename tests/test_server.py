@@ -36,11 +36,11 @@ def words_of(text: str) -> list[str]:
 
 @cache
 def outcomes(version: str, server: LiveServer) -> dict[str, str | None]:
-    return run_checks(version, base_url=f"{server.url}/v1", key=server.key, recording=FOX, word="fox")
+    return run_checks("sdk_checks", version, f"{server.url}/v1", server.key, str(FOX), "fox")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", check_names())
+@pytest.mark.parametrize("name", check_names("sdk_checks"))
 def test_sdk(version: str, name: str, server: LiveServer) -> None:
     assert outcomes(version, server)[name] is None, outcomes(version, server)[name]
 

@@ -1,4 +1,4 @@
-"""Environments with a version of the openai SDK each, and the checks run in them."""
+"""Environments that have one version of an SDK each, and the scripts of checks that are run in them."""
 
 import json
 import re
@@ -9,48 +9,62 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = Path(__file__).with_name("sdk_checks.py")
-OLD_VERSION = "1.109.1"
-OLD_HOME = ROOT / ".venv-openai-1"
-VERSIONS = ("current", OLD_VERSION)
+SCRIPTS = Path(__file__).parent
+HOMES = ROOT / ".venv-sdk"
+PINS = Path(__file__).with_name("sdk_pins.txt")
+"""What the SDKs stand on, so that a run today and one next year are the same."""
+
+CURRENT = "current"
+"""The openai SDK of the environment that the tests run in."""
+
+OPENAI = ("openai[realtime]==1.109.1", "openai[realtime]==2.54.0", "openai[realtime]==3.54.0")
+DEEPGRAM = ("deepgram-sdk==3.11.0", "deepgram-sdk==5.3.4", "deepgram-sdk==7.17.0")
+
+VERSIONS = (CURRENT, OPENAI[0])
+"""Those that the requests which are not live are tried with."""
 
 _NO_INDEX = ("No matching distribution found", "Could not find a version", "Connection", "Temporary failure")
 
 
-def check_names() -> list[str]:
+def check_names(script: str) -> list[str]:
     """Read from the script, not imported: the tests must be collected wherever they cannot run."""
-    return re.findall(r"^@check\ndef (\w+)", SCRIPT.read_text(), re.MULTILINE)
+    text = (SCRIPTS / f"{script}.py").read_text()
+    return re.findall(r"^@check\n(?:async )?def (\w+)", text, re.MULTILINE)
 
 
-def python_with(version: str) -> str:
-    """The interpreter of an environment with this SDK; the old one is made on first use and kept.
+def python_with(sdk: str) -> str:
+    """The interpreter of an environment with this SDK, made on first use and kept.
 
     Skips the test where pip reaches no index that has it.
     """
-    if version == "current":
+    if sdk == CURRENT:
         return sys.executable
-    python = str(OLD_HOME / "bin" / "python")
-    if _version_in(python) != version:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(OLD_HOME)], check=True)
-        install = [python, "-m", "pip", "install", "--quiet", f"openai=={version}"]
-        done = subprocess.run(install, capture_output=True, text=True, check=False)
-        if done.returncode != 0 and any(sign in done.stderr for sign in _NO_INDEX):
-            pytest.skip(f"pip reaches no index with openai=={version}: {done.stderr.strip().splitlines()[-1]}")
-        assert done.returncode == 0, done.stderr
-    return python
+    home = HOMES / sdk.replace("[realtime]", "").replace("==", "-")
+    python, made_of = home / "bin" / "python", home / "made-of.txt"
+    wanted = f"{sdk}\n{PINS.read_text()}"
+    if not made_of.exists() or made_of.read_text() != wanted:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(home)], check=True)
+        _install(python, sdk)
+        made_of.write_text(wanted)
+    return str(python)
 
 
-def run_checks(version: str, *, base_url: str, key: str, recording: Path, word: str) -> dict[str, str | None]:
+def _install(python: Path, sdk: str) -> None:
+    """With the pins, or, where a pinned version is not to be had, with what the index offers instead."""
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", sdk]
+    for attempt in ([*command, "--constraint", str(PINS)], command):
+        done = subprocess.run(attempt, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return
+    if any(sign in done.stderr for sign in _NO_INDEX):
+        pytest.skip(f"pip reaches no index with {sdk}: {done.stderr.strip().splitlines()[-1]}")
+    raise AssertionError(done.stderr)
+
+
+def run_checks(script: str, sdk: str, *arguments: str) -> dict[str, str | None]:
     """Each check with what went wrong in it."""
-    command = [python_with(version), str(SCRIPT), base_url, key, str(recording), word]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    command = [python_with(sdk), "-m", f"tests.api.{script}", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
-    outcomes: dict[str, str | None] = json.loads(done.stdout)
+    outcomes: dict[str, str | None] = json.loads(done.stdout.splitlines()[-1])
     return outcomes
-
-
-def _version_in(python: str) -> str | None:
-    if not Path(python).exists():
-        return None
-    ask = [python, "-c", "import openai; print(openai.__version__)"]
-    return subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip() or None

@@ -1,31 +1,23 @@
 """What users do with the openai SDK, a check each; run by the Python of an environment that has some version of it.
 
-`python sdk_checks.py BASE_URL KEY RECORDING WORD` prints a JSON object: the name of each check with what went wrong in
-it, or null. WORD must be in the transcript. It imports nothing of Wren and runs with every version from 1.109.
+`python -m tests.api.sdk_checks BASE_URL KEY RECORDING WORD` prints a JSON object: the name of each check with what went
+wrong in it, or null. WORD must be in the transcript. It runs with every version from 1.109.
 """
 
 import asyncio
-import json
 import re
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import openai
 
-Check = Callable[[], None]
+from tests.api.checking import check, run
 
 BASE_URL, KEY, _recording, WORD = sys.argv[1:]
 RECORDING = Path(_recording)
 CLIENT = openai.OpenAI(base_url=BASE_URL, api_key=KEY, max_retries=0)
-CHECKS: dict[str, Check] = {}
-
-
-def check(function: Check) -> Check:
-    CHECKS[function.__name__] = function
-    return function
 
 
 def transcribe(**options: Any) -> Any:
@@ -233,17 +225,5 @@ def wrong_key_fails_authentication() -> None:
         assert refused(openai.AuthenticationError, call).code == "invalid_api_key"
 
 
-def outcome(function: Check) -> str | None:
-    try:
-        function()
-    except Exception:
-        return traceback.format_exc()
-    return None
-
-
-def main() -> None:
-    print(json.dumps({name: outcome(function) for name, function in CHECKS.items()}))
-
-
 if __name__ == "__main__":
-    main()
+    run()

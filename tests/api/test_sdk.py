@@ -26,7 +26,7 @@ def port() -> Iterator[int]:
 
 @cache
 def outcomes(version: str, port: int, recording: Path) -> dict[str, str | None]:
-    return run_checks(version, base_url=f"http://127.0.0.1:{port}/v1", key=KEY, recording=recording, word="fox")
+    return run_checks("sdk_checks", version, f"http://127.0.0.1:{port}/v1", KEY, str(recording), "fox")
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,6 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", check_names())
+@pytest.mark.parametrize("name", check_names("sdk_checks"))
 def test_sdk(version: str, name: str, port: int, recording: Path) -> None:
     assert outcomes(version, port, recording)[name] is None, outcomes(version, port, recording)[name]
