@@ -1,7 +1,6 @@
 """Who asks: the name under which the engine shares the machine between clients."""
 
 import hashlib
-from collections.abc import Sequence
 
 from starlette.requests import HTTPConnection
 
@@ -20,8 +19,13 @@ def client_name(*, key: str | None, host: str | None) -> str:
     return host or ""
 
 
-def client_of(connection: HTTPConnection, *, keys: Sequence[str]) -> str:
-    """The name of who sent a request or opened a WebSocket, to a server with these keys."""
-    # Without keys, what a client sends as one is its own invention: it could have a share a request.
-    key = key_of(connection) if keys else None
-    return client_name(key=key, host=connection.client.host if connection.client else None)
+def client_of(connection: HTTPConnection, *, guarded: bool) -> str:
+    """The name of who sent a request or opened a WebSocket.
+
+    Args:
+        connection: the one that came.
+        guarded: whether keys are asked for. Where they are not, what a client sends as one is its own invention: it
+            could have a share of the machine a request.
+    """
+    host = connection.client.host if connection.client else None
+    return client_name(key=key_of(connection) if guarded else None, host=host)
