@@ -9,11 +9,14 @@ from starlette.requests import HTTPConnection
 
 from service.api import auth, errors
 from service.api.admin import AdminRoutes
+from service.api.deepgram import ListenRoutes
+from service.api.deepgram_stream import StreamRoutes
 from service.api.health import HealthRoutes
 from service.api.models import ModelRoutes
 from service.api.openai import AudioRoutes
 from service.api.plan import PlanRoutes
 from service.api.precision import PrecisionRoutes
+from service.api.realtime import RealtimeRoutes
 from service.api.spool import Spool
 from service.api.tracing import Tracing
 from service.engine.types import Engine
@@ -29,6 +32,7 @@ EXPOSED_HEADERS = (
     "Retry-After",
     "retry-after-ms",
     "x-should-retry",
+    "dg-request-id",
 )
 
 
@@ -62,7 +66,10 @@ def create_app(settings: Settings, engine: Engine, metrics: Metrics | None = Non
     audio, plan = AudioRoutes(settings, engine, spool), PlanRoutes(engine, default=settings.model)
     for guarded in (audio, ModelRoutes(engine), plan, PrecisionRoutes(engine)):
         app.include_router(guarded.router, dependencies=[Depends(require_key)])
+    app.include_router(ListenRoutes(settings, engine, spool).router)
+    app.include_router(StreamRoutes(settings, engine).router)
     app.include_router(AdminRoutes(engine).router, dependencies=[Depends(require_operator)])
+    app.include_router(RealtimeRoutes(settings, engine).router)
     app.include_router(HealthRoutes(engine, metrics, stuck_s=settings.stuck_s).router)
     errors.install(app)
     app.add_middleware(Tracing, metrics=metrics)

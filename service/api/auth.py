@@ -15,7 +15,7 @@ from service.errors import WrenError
 
 _SCHEMES = ("bearer", "token")
 _OPENAI_SUBPROTOCOL = "openai-insecure-api-key."
-_DEEPGRAM_SUBPROTOCOLS = ("token", "bearer")
+DEEPGRAM_SUBPROTOCOLS = ("token", "bearer")
 QUERY_NAMES = ("api_key", "token")
 """Parameters that a key may be in; `token` is Deepgram's."""
 
@@ -48,7 +48,7 @@ def presented_key(
     for protocol in subprotocols:
         if protocol.startswith(_OPENAI_SUBPROTOCOL):
             return protocol.removeprefix(_OPENAI_SUBPROTOCOL)
-    if len(subprotocols) >= 2 and subprotocols[0].lower() in _DEEPGRAM_SUBPROTOCOLS:
+    if len(subprotocols) >= 2 and subprotocols[0].lower() in DEEPGRAM_SUBPROTOCOLS:
         return subprotocols[1]
     return query_key or None
 

@@ -1,0 +1,139 @@
+"""`POST /v1/listen`: a recording as Deepgram's clients send it, to the engine and back."""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from service.api import auth
+from service.api.client import client_of
+from service.api.deepgram_errors import CODES, REQUEST_ID_HEADER, RefusalBody, refusal
+from service.api.deepgram_options import ListenOptions, engine_name, parse
+from service.api.deepgram_results import ListenBody, metadata_body, results_body
+from service.api.presence import while_present
+from service.api.spool import Spool, Upload
+from service.api.tracing import trace_of
+from service.api.uploads import UploadLimits, read_bare
+from service.engine import types as engine_types
+from service.engine.types import Engine, Served
+from service.errors import EmptyAudio, OptionError, WrenError
+from service.settings import Settings
+
+PATH = "/v1/listen"
+
+_OTHER_METHODS = ("GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+
+_log = logging.getLogger(__name__)
+
+
+class ListenRoutes:
+    """The route. It checks the key itself: whatever goes wrong here is told in Deepgram's words."""
+
+    def __init__(self, settings: Settings, engine: Engine, spool: Spool) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._limits = UploadLimits(settings.max_upload_bytes, settings.upload_idle_s)
+        self._spool = spool
+        self.router = APIRouter(tags=["deepgram"])
+        self.router.add_api_route(
+            PATH, self.transcribe, methods=["POST"], response_model=ListenBody, openapi_extra=_documented()
+        )
+        self.router.add_api_route(PATH, self.refuse, methods=list(_OTHER_METHODS), include_in_schema=False)
+
+    async def transcribe(self, request: Request) -> Response:
+        """The text of a recording, as Deepgram's pre-recorded API has it."""
+        request_id = trace_of(request).request_id
+        try:
+            auth.check(request, self._settings.keys)
+            body = await self._answer(request, parse(request.query_params.multi_items()))
+        except ClientDisconnect:
+            raise
+        except Exception as error:
+            if not isinstance(error, WrenError | HTTPException):
+                _log.exception("request failed", extra={"request_id": request_id})
+            return refusal(error, request_id=request_id)
+        return Response(
+            body.model_dump_json(exclude_none=True),
+            media_type="application/json",
+            headers={REQUEST_ID_HEADER: request_id},
+        )
+
+    async def refuse(self, request: Request) -> Response:
+        error = HTTPException(405, f"{PATH} takes POST with a recording, or a WebSocket.", {"Allow": "POST"})
+        return refusal(error, request_id=trace_of(request).request_id)
+
+    async def _answer(self, request: Request, options: ListenOptions) -> ListenBody:
+        model = engine_name(options.model, self._engine.models())
+        async with self._received(request) as upload:
+            created, sha256 = datetime.now(UTC), await asyncio.to_thread(_digest, upload.audio())
+            asked = engine_types.Request(
+                audio=upload.audio(),
+                model=model,
+                options=options.options(),
+                raw=options.raw(),
+                client=client_of(request, guarded=bool(self._settings.keys)),
+                on_chosen=trace_of(request).choose,
+            )
+            served = await while_present(request.receive, self._engine.transcribe(asked))
+        trace_of(request).record(served)
+        return _body(served, options, request_id=trace_of(request).request_id, sha256=sha256, created=created)
+
+    @asynccontextmanager
+    async def _received(self, request: Request) -> AsyncIterator[Upload]:
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
+            raise OptionError(
+                "This server fetches no recordings from elsewhere. Send the bytes of the file as the body.", param="url"
+            )
+        began_s = time.perf_counter()
+        async with read_bare(request, limits=self._limits, spool=self._spool) as upload:
+            trace_of(request).stage_ms["upload"] = (time.perf_counter() - began_s) * 1000
+            if upload.size == 0:
+                raise EmptyAudio
+            yield upload
+
+
+def _body(served: Served, options: ListenOptions, *, request_id: str, sha256: str, created: datetime) -> ListenBody:
+    transcript = served.transcript
+    return ListenBody(
+        metadata=metadata_body(
+            served.manifest,
+            options,
+            request_id=request_id,
+            sha256=sha256,
+            duration_s=transcript.duration_s,
+            created=created,
+            live=False,
+        ),
+        results=results_body(transcript, options, request_id=request_id),
+    )
+
+
+def _digest(audio: bytes | Path) -> str:
+    if isinstance(audio, bytes):
+        return hashlib.sha256(audio).hexdigest()
+    with audio.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _documented() -> dict[str, object]:
+    """The query, the body and the errors as OpenAPI has them; the route reads them itself, so FastAPI cannot know."""
+    schema = ListenOptions.model_json_schema()
+    parameters = [
+        {"name": name, "in": "query", "required": False, "description": one.pop("description", ""), "schema": one}
+        for name, one in schema["properties"].items()
+    ]
+    recording = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    failed = {"application/json": {"schema": RefusalBody.model_json_schema()}}
+    return {
+        "parameters": parameters,
+        "requestBody": {"required": True, "content": recording},
+        "responses": {str(status): {"description": code, "content": failed} for status, code in CODES.items()},
+    }
