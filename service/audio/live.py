@@ -22,7 +22,7 @@ _READ_BYTES = 2**14
 _LEAST_PER_S = 100
 """Headerless samples are taken by 10 ms or more: a client may send each in a message of its own."""
 
-_MAX_SOUNDLESS_BYTES = 16 * 2**20
+_MAX_SOUNDLESS_BYTES = 4 * 2**20
 """Between two frames, pictures among them. FFmpeg collects a packet until it is whole, whatever size it claims."""
 
 _MAX_TRAILER_BYTES = 2**16

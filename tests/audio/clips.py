@@ -157,6 +157,7 @@ CONTAINERS: dict[str, Callable[[float], bytes]] = {
     "m4a alac": lambda s: encode(Recipe("ipod", "alac"), s),
     "mp4 film": film,
     "mov of odd channels": film_of_odd_channels,
+    "mp4 in fragments": lambda s: encode(FRAGMENTS, s),
     "aac": lambda s: encode(Recipe("adts", "aac"), s),
     "aiff": lambda s: by_sndfile("AIFF", "PCM_16", seconds=s),
     "amr": lambda s: encode(Recipe("amr", "libopencore_amrnb", rate=8_000, bit_rate=12_200), s),
@@ -177,5 +178,7 @@ CONTAINERS: dict[str, Callable[[float], bytes]] = {
 
 LIVE_WEBM = Recipe("webm", "libopus", rate=48_000, options=(("live", "1"),))
 """As a browser's MediaRecorder writes: clusters of unknown size, no duration, no cues."""
+
+FRAGMENTS = Recipe("mp4", "aac", options=(("movflags", "frag_every_frame+empty_moov+default_base_moof"),))
 
 WMA = Recipe("asf", "wmav2", rate=44_100, bit_rate=64_000)

@@ -1,6 +1,7 @@
 """Damaged copies of a file, the same ones for the same seed. As a script: decode them and print what came of it.
 
-Run by itself (`-m tests.audio.mutations NAME COUNT`), so that a crash is an exit status and not the end of the tests.
+Run by itself (`-m tests.audio.mutations NAME COUNT [live]`), so that a crash is an exit status and not the end of the
+tests.
 """
 
 import faulthandler
@@ -8,12 +9,15 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from service.audio.decode import Limits, decode
+from service.audio.live import decode_live
+from service.audio.pipe import Pipe
+from service.audio.types import Samples
 from service.errors import AudioError
 from tests.audio.clips import CONTAINERS
 
@@ -108,26 +112,43 @@ def peak_mib() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def _outcome(data: bytes) -> str:
+def decode_file(data: bytes) -> str:
     try:
         decoded = decode(data, limits=LIMITS)
     except AudioError as error:
         return type(error).__name__
-    assert decoded.samples.dtype == np.float32
     assert len(decoded.samples) > 0
-    assert np.abs(decoded.samples).max() <= 1.0  # false for NaN
+    _check(decoded.samples)
     return "decoded"
 
 
-def main(name: str, count: int) -> None:
+def decode_stream(data: bytes) -> str:
+    pipe = Pipe(2 * len(data) + 1, lambda: None)
+    for start in range(0, len(data), 1000):
+        pipe.put(data[start : start + 1000])
+        pipe.mark(lambda: None)
+    pipe.close()
+    try:
+        decode_live(pipe, None, _check)
+    except AudioError as error:
+        return type(error).__name__
+    return "decoded"
+
+
+def _check(samples: Samples) -> None:
+    assert samples.dtype == np.float32
+    assert np.abs(samples).max() <= 1.0  # false for NaN
+
+
+def main(name: str, count: int, outcome_of: Callable[[bytes], str]) -> None:
     data = CONTAINERS[name](1.0)
     for damaged in mutations(data, count=20, seed=0):  # the libraries' own first allocations
-        _outcome(damaged)
+        outcome_of(damaged)
     before_mib, slowest_s, outcomes = resident_mib(), 0.0, dict[str, int]()
     for damaged in mutations(data, count=count, seed=1):
         faulthandler.dump_traceback_later(HANG_S, exit=True)
         start = time.perf_counter()
-        outcome = _outcome(damaged)
+        outcome = outcome_of(damaged)
         slowest_s = max(slowest_s, time.perf_counter() - start)
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
     faulthandler.cancel_dump_traceback_later()
@@ -142,4 +163,4 @@ def main(name: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), decode_stream if sys.argv[3:] == ["live"] else decode_file)

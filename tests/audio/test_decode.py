@@ -61,6 +61,7 @@ NAMED: dict[str, tuple[str, str]] = {
     "m4a alac": ("m4a", "alac"),
     "mp4 film": ("mp4", "aac"),
     "mov of odd channels": ("mov", "pcm_s16le"),
+    "mp4 in fragments": ("mp4", "aac"),
     "aac": ("aac", "aac"),
     "aiff": ("aiff", "pcm_s16be"),
     "amr": ("amr", "amrnb"),

@@ -23,9 +23,25 @@ ROOT = Path(__file__).parents[2]
 MUTATIONS = 200
 
 
-@pytest.mark.parametrize("name", CONTAINERS)
-def test_damaged_files_decode_or_are_refused(name: str) -> None:
-    command = [sys.executable, "-m", "tests.audio.mutations", name, str(MUTATIONS)]
+STREAMED = (
+    "wav",
+    "flac",
+    "mp3",
+    "ogg opus",
+    "ogg vorbis",
+    "webm opus",
+    "mp4 in fragments",
+    "mp4 film",
+    "aac",
+    "mpegts",
+)
+UPLOADED = [pytest.param(name, (), id=name) for name in CONTAINERS]
+LIVE = [pytest.param(name, ("live",), id=f"{name} live") for name in STREAMED]
+
+
+@pytest.mark.parametrize(("name", "how"), UPLOADED + LIVE)
+def test_damaged_audio_decodes_or_is_refused(name: str, how: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "tests.audio.mutations", name, str(MUTATIONS), *how]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert run.returncode == 0, run.stderr[-3000:]
     report = json.loads(run.stdout)
