@@ -12,7 +12,7 @@ WrenError
 ├── ModelUnavailable (RuntimeError) it is there and cannot be loaded
 ├── NothingFits (RuntimeError)      no variant of it fits the budget that was set
 │   └── NoRoom                      memory is taken by variants that are in use
-├── Overloaded (RuntimeError)       too much audio is waiting
+├── Overloaded (RuntimeError)       too much audio is waiting, or too many live streams are open
 ├── DeadlineExceeded (TimeoutError) the answer was not ready in time
 └── RecognitionFailed (RuntimeError) the model failed on this recording
 """
@@ -115,14 +115,14 @@ class NoRoom(NothingFits):
 
 
 class Overloaded(WrenError, RuntimeError):
-    """Too much audio is waiting already."""
+    """Too much audio is waiting already, or too many live streams are open."""
 
     def __init__(
         self,
         reason: str = "too much audio is waiting",
         *,
         retry_after_s: float,
-        cause: Literal["queue", "deadline"] = "queue",
+        cause: Literal["queue", "deadline", "streams"] = "queue",
     ) -> None:
         self.reason, self.cause, self.retry_after_s = reason, cause, max(1, math.ceil(retry_after_s))
         super().__init__(f"The server is busy: {reason}. Try again in {self.retry_after_s} s.")

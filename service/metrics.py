@@ -27,11 +27,13 @@ REQUEST_BUCKETS_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 5.0, 10.0, 30.0, 
 STEP_BUCKETS_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0)
 ROW_BUCKETS = (1, 2, 4, 8, 16, 32)
 SWITCH_BUCKETS_S = (0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+LAG_BUCKETS_S = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 5.0, 10.0)
 REALTIME_BUCKETS = (0.1, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
-Reject = Literal["queue", "deadline"]
+Reject = Literal["queue", "deadline", "streams"]
 Restart = Literal["stuck", "crashed"]
 Outcome = Literal["loaded", "failed"]
+Sketched = Literal["told", "dropped"]
 
 
 class Metrics:
@@ -65,7 +67,17 @@ class Metrics:
         self._switches = Counter(
             "wren_switches", "Times that another variant took over, by cause.", ("cause",), registry=registry
         )
+        self._streamed = Counter(
+            "wren_stream_audio_seconds",
+            "Seconds of live streams made final, by variant.",
+            ("variant",),
+            registry=registry,
+        )
+        self._interims = Counter(
+            "wren_stream_interims", "Interim results of live streams, by outcome.", ("outcome",), registry=registry
+        )
         for counter, kinds in (
+            (self._interims, Sketched),
             (self._rejected, Reject),
             (self._restarts, Restart),
             (self._loads, Outcome),
@@ -100,6 +112,13 @@ class Metrics:
         )
         self._switch = histogram(
             "wren_switch_seconds", "Seconds from the decision to another variant until it serves.", SWITCH_BUCKETS_S
+        )
+
+        self._lag = histogram(
+            "wren_stream_lag_seconds",
+            "Seconds that interims and finals of live streams are told behind their audio.",
+            LAG_BUCKETS_S,
+            by=("kind",),
         )
 
     def watch(self, engine: Engine) -> None:
@@ -145,6 +164,15 @@ class Metrics:
 
     def failed(self) -> None:
         self._failed.inc()
+
+    def sketched(self, *, lag_s: float | None) -> None:
+        self._interims.labels("dropped" if lag_s is None else "told").inc()
+        if lag_s is not None:
+            self._lag.labels("interim").observe(lag_s)
+
+    def settled(self, *, lag_s: float, audio_s: float, variant: str) -> None:
+        self._streamed.labels(variant).inc(audio_s)
+        self._lag.labels("final").observe(lag_s)
 
     def restarted(self, reason: Restart) -> None:
         self._restarts.labels(reason).inc()
@@ -193,6 +221,13 @@ def _of_load(load: Load) -> Iterator[GaugeMetricFamily]:
         ("realtime_factor", "Seconds of audio recognised a second, as lately measured under load.", load.speed),
         ("executors", "Threads that compute.", load.executors),
         ("stalled_seconds", "Seconds since the last batch was done while there is work.", load.stalled_s),
+        ("streams", "Live streams that are open.", load.streams),
+        ("streams_limit", "Live streams beyond which more are refused.", load.streams_limit),
+        (
+            "stream_lag_worst_seconds",
+            "Seconds that the last final of an open live stream came behind its audio, the worst.",
+            load.stream_lag_s,
+        ),
         ("tasks", "Tasks of the event loop.", _task_count()),
     ):
         yield GaugeMetricFamily(f"wren_{name}", what, value)

@@ -13,7 +13,6 @@ from model_store.manifest import Precision
 from service.api.bodies import KeepAlive, explained
 from service.api.fields import FieldValue, gather
 from service.audio.types import RawEncoding, RawFormat, VadOptions
-from service.engine.types import Priority
 from service.errors import OptionError
 from service.recognition import languages
 from service.recognition.types import FALLBACK_TEMPERATURES, Options, Task
@@ -143,7 +142,7 @@ class TranscriptionForm(BaseModel):
         default=None, ge=1, le=MAX_SAMPLE_RATE, description="Extra: of headerless audio, in Hz."
     )
     channels: int = Field(default=1, ge=1, le=MAX_CHANNELS, description="Extra: of headerless audio, interleaved.")
-    priority: Priority = Field(
+    priority: Literal["interactive", "batch"] = Field(
         default="interactive", description="Extra: `batch` lets those go first for whom somebody waits."
     )
     deadline_s: float | None = Field(

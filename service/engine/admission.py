@@ -49,6 +49,17 @@ MIN_SPEED = 0.01
 """Seconds of audio a second; keeps every estimate finite."""
 
 
+SKETCHES_PER_S = 2.0
+"""Interim results a second that a stream is let in with; under load there are fewer."""
+
+SKETCH_S = 5.0
+"""Seconds of audio that one costs as much as: a window of 4 s in the mean, all encoded and little of it decoded.
+Measured: docs/benchmarks.md, "Streams"."""
+
+STREAMS_SHARE = 0.8
+"""Of the machine, for live streams; speech comes in bursts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether a recording is let in; if not, why, as part of a sentence for the client, and when to try again."""
@@ -77,6 +88,20 @@ def queue_limit_s(memory_bytes: int, asked_s: float | None, *, variant_bytes: in
         return MAX_QUEUE_S, f"the most there is by default, {MAX_QUEUE_S / 3600:g} hours"
     memory = "the memory" if memory_bytes else f"{UNKNOWN_MEMORY_BYTES / 2**30:g} GiB, for the memory is unknown,"
     return share_s, f"{MEMORY_SHARE:.0%} of {memory} at {BYTES_PER_S:,} bytes a second"
+
+
+def streams_held(speed: float, asked: int | None) -> tuple[int, str]:
+    """Live streams that may be open at once, at least one, with the reason.
+
+    Args:
+        speed: seconds of audio that the variant was measured to recognise a second.
+        asked: by a setting.
+    """
+    if asked is not None:
+        return asked, "WREN_MAX_STREAMS"
+    cost_s = 1 + SKETCHES_PER_S * SKETCH_S
+    held = max(1, int(STREAMS_SHARE * speed / cost_s))
+    return held, f"measured: {speed:.0f} s of audio a second, and a second of a stream costs as much as {cost_s:.0f}"
 
 
 def budget_s(duration_s: float) -> float:

@@ -49,7 +49,7 @@ class Cascading:
 
     @contextmanager
     def cascade(self, request: Request, hosted: Hosted) -> Iterator[Cascade | None]:
-        """None for who insists on a variant, where this is the larger one, under strain, and until it is loaded."""
+        """None for who insists on a variant or still speaks, under strain, where this is the larger one, or away."""
         larger = self._larger() if self._wanted(request) else None
         if larger is None or larger.name == hosted.manifest.name:
             yield None
@@ -63,7 +63,7 @@ class Cascading:
             yield Cascade(found, self._target_s)
 
     def _wanted(self, request: Request) -> bool:
-        insists = self._stock.choices().key(request.model) is None
+        insists = self._stock.choices().key(request.model) is None or request.priority == "live"
         return not insists and request.options.task == "transcribe" and not self._governor.strained(request.model)
 
     def _larger(self) -> Manifest | None:

@@ -7,10 +7,14 @@ those that somebody waits for count: a batch has time.
 from collections import deque
 from dataclasses import dataclass
 
+from service.engine.types import Priority
 from service.engine.work import Ticket
 
 LATELY_S = 10.0
 """What is offered is the mean of so long: less is noise, for a recording comes whole."""
+
+
+AWAITED: frozenset[Priority] = frozenset({"live", "interactive"})
 
 
 @dataclass(slots=True, eq=False)
@@ -38,7 +42,7 @@ class Delays:
 
     def opened(self, ticket: Ticket, now_s: float) -> None:
         """A request came."""
-        if ticket.priority == "interactive":
+        if ticket.priority in AWAITED:
             self._waits[ticket] = _Wait(now_s)
 
     def heard(self, ticket: Ticket, now_s: float, *, speech_s: float, worked_s: float) -> None:

@@ -40,6 +40,7 @@ from service.engine.scheduler import Scheduler
 from service.engine.stays import Stay, Stays
 from service.engine.stock import Stock
 from service.engine.streaming import Stream, StreamRequest
+from service.engine.streams import Streams
 from service.engine.types import Load, ModelInfo, Observer, PrecisionReport, Request, Served
 from service.engine.variants import Variants
 from service.errors import DeadlineExceeded, ModelNotFound, ModelUnavailable, NoRoom, NothingFits, Overloaded
@@ -100,6 +101,14 @@ class LocalEngine:
         self._cascading = Cascading(
             settings.cascade, self._stock, self._variants, self._governor, target_s=self._target_s
         )
+        self._streams = Streams(
+            self._governor,
+            self._variants,
+            self._observer,
+            transcribe=self.transcribe,
+            lease=self._leased,
+            most=settings.max_streams,
+        )
         self._running: Rooms | None = None
         self._watching: asyncio.Task[None] | None = None
         self._exhausted = 0
@@ -131,6 +140,10 @@ class LocalEngine:
         scheduler.start(executors)
         backlog = Backlog(limit_s, speed=hosted.profile.speed * executors)
         self._running = Rooms(hearing, scheduler, backlog, Delays())
+        timings = hosted.profile.timings
+        speed = timings.speed if timings else hosted.profile.speed * executors
+        self._streams.start(detector, scheduler, speed)
+        _log.info("up to %d live streams at once: %s", self._streams.limit, self._streams.reason)
         await self._cascading.start()
         self._watching = asyncio.create_task(self._watch())
 
@@ -203,6 +216,9 @@ class LocalEngine:
             executors=scheduler.executors,
             stalled_s=scheduler.stalled_s(),
             loaded=self._variants.names(),
+            streams=len(self._streams),
+            streams_limit=self._streams.limit,
+            stream_lag_s=self._streams.lag_s,
         )
 
     async def transcribe(self, request: Request) -> Served:
@@ -220,7 +236,7 @@ class LocalEngine:
                 yield item
 
     def listen(self, request: StreamRequest) -> AbstractAsyncContextManager[Stream]:
-        raise NotImplementedError
+        return self._streams.listen(request)
 
     async def _items(self, request: Request, *, movable: bool) -> AsyncGenerator[Segment | Served, None]:
         rooms, arrived_s = self._running, time.monotonic()
@@ -309,6 +325,7 @@ class LocalEngine:
         default = choice.governed == self._stock.choices().default
         if default and self._running is not None and before is not None and after is not None:
             self._running.backlog.scale(after.speed / before.speed)
+            self._streams.carried_at(after.speed)
 
     def _footprint(self, manifest: Manifest) -> int:
         return footprint(manifest.total_bytes, self._stock.costs(manifest.name), self._base_bytes)

@@ -9,15 +9,17 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import TypeVar
 
+import numpy as np
+
 from service.audio.checkpoint import Abandoned, Checkpoint
 from service.audio.decode import decode
 from service.audio.resample import Limits
-from service.audio.types import RawFormat, VadOptions, Window
+from service.audio.types import SAMPLE_RATE, RawFormat, Samples, VadOptions, Window
 from service.audio.vad import SpeechDetector
 from service.audio.windows import windows
 from service.engine.turns import Turns
@@ -61,7 +63,7 @@ class Hearing:
         return self._turns.waiting
 
     async def hear(self, request: Request, family: Family) -> Heard:
-        """Decode, find the speech, cut it into windows for this family.
+        """Decode, find the speech, cut it into windows for this family. What is decoded already takes no turn.
 
         Cancelled while it waits, it never begins; later, its thread stops within some milliseconds.
 
@@ -75,8 +77,12 @@ class Hearing:
             if unwanted.is_set() or self._closed.is_set():
                 raise Abandoned
 
+        audio = request.audio
+        if isinstance(audio, np.ndarray):
+            return await asyncio.wrap_future(self.submit(lambda: self._cut(audio, request.vad, family, checkpoint)))
+
         def work() -> Heard:
-            return self._heard(request.audio, request.raw, request.vad, family, checkpoint)
+            return self._heard(audio, request.raw, request.vad, family, checkpoint)
 
         turn = self._turns.turn(request.size_bytes, client=request.client, priority=request.priority)
         async with turn:
@@ -105,15 +111,18 @@ class Hearing:
         started = time.perf_counter()
         decoded = decode(audio, raw=raw, limits=self._limits, checkpoint=checkpoint)
         decoded_at = time.perf_counter()
-        spans = self._detector.spans(decoded.samples, vad, checkpoint=checkpoint)
+        heard = self._cut(decoded.samples, vad, family, checkpoint)
+        return replace(heard, stage_ms={"decode": 1e3 * (decoded_at - started), **heard.stage_ms})
+
+    def _cut(self, samples: Samples, vad: VadOptions, family: Family, checkpoint: Checkpoint) -> Heard:
+        started = time.perf_counter()
+        spans = self._detector.spans(samples, vad, checkpoint=checkpoint)
         cut = windows(
-            decoded.samples,
+            samples,
             spans,
             target_s=family.target_window_s,
             max_s=family.max_window_s,
             max_gap_s=math.inf if family.position_s else MAX_GAP_S,
             checkpoint=checkpoint,
         )
-        done_at = time.perf_counter()
-        stage_ms = {"decode": 1e3 * (decoded_at - started), "vad": 1e3 * (done_at - decoded_at)}
-        return Heard(cut, decoded.duration_s, stage_ms)
+        return Heard(cut, len(samples) / SAMPLE_RATE, {"vad": 1e3 * (time.perf_counter() - started)})

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from service.audio.duration import headed_duration_s
@@ -142,6 +143,8 @@ class Passage:
             task.cancel()
 
     def _let_in(self) -> None:
+        if self.request.priority == "live":
+            return  # its stream was let in for as long as it lasts
         backlog, deadline_s = self.rooms.backlog, self.request.deadline_s
         if deadline_s is not None and self.share.left_s > deadline_s * backlog.speed:
             raise DeadlineExceeded(budget_s=deadline_s, asked=True)  # with nobody before it either
@@ -154,7 +157,7 @@ class Passage:
     async def _look(self) -> None:
         """Count a large upload by what its header promises: to decode hours that are then refused would be in vain."""
         audio, raw = self.request.audio, self.request.raw
-        if raw is not None or self._duration_s < LARGE_S:
+        if raw is not None or self._duration_s < LARGE_S or not isinstance(audio, bytes | Path):
             return
         promised_s = await asyncio.wrap_future(self.rooms.hearing.submit(lambda: headed_duration_s(audio)))
         if promised_s is not None:

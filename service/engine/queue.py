@@ -16,8 +16,9 @@ from typing import Generic, NamedTuple, TypeVar
 from service.audio.types import MAX_WINDOW_S
 from service.engine.types import Priority
 
-WEIGHTS: dict[Priority, int] = {"interactive": 8, "batch": 1}
-"""Shares of the machine: a client that waits gets eight seconds of audio for one of a client that does not."""
+WEIGHTS: dict[Priority, int] = {"live": 64, "interim": 16, "interactive": 8, "batch": 1}
+"""Shares of the machine: a client that waits gets eight seconds of audio for one of a client that does not, and who
+speaks meanwhile goes before both."""
 
 PATIENCE = 0.1
 """How long a recording lets shorter ones go before it, in its own length. At 1 the 95th percentile of a mix of clips of

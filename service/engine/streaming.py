@@ -63,7 +63,7 @@ class Interim:
     Attributes:
         start_s, end_s: the part of the stream that it covers.
         segments: the text with its words.
-        settled: how its text begins, as far as it is expected to stay as it is; it never shrinks within a segment.
+        settled: of the text, from its beginning, what is taken to stay as it is; it never shrinks within a segment.
         manifest: of the variant that heard it.
     """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from model_store.manifest import Manifest, Precision
-from service.audio.types import RawFormat, VadOptions
+from service.audio.types import RawFormat, Samples, VadOptions
 from service.engine.budget import Asked
 from service.engine.ladder import Ladder
 from service.engine.plan import Plan
@@ -16,8 +16,8 @@ from service.engine.precision import Cause, Orders, Signals
 from service.engine.streaming import Stream, StreamRequest
 from service.recognition.types import Options, Segment, Transcript
 
-Priority = Literal["interactive", "batch"]
-"""Whether somebody waits for the answer."""
+Priority = Literal["live", "interim", "interactive", "batch"]
+"""Whether somebody waits for the answer, or even speaks meanwhile; interim results of a stream may be missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Request:
     """One recording to transcribe.
 
     Attributes:
-        audio: the bytes as uploaded, or the path of a file that outgrew memory.
+        audio: the bytes as uploaded, the path of a file that outgrew memory, or what a live stream was decoded to.
         model: `model`, `model:variant` or `auto`.
         raw: set when the client says that the audio has no header.
         client: who asks; clients share the machine equally.
@@ -39,7 +39,7 @@ class Request:
             before anything else: the headers of a stream go out before its end.
     """
 
-    audio: bytes | Path
+    audio: bytes | Path | Samples
     model: str = "auto"
     options: Options = field(default_factory=Options)
     vad: VadOptions = field(default_factory=VadOptions)
@@ -54,7 +54,9 @@ class Request:
     @property
     def size_bytes(self) -> int:
         """Of the upload; of a file, as it is on the disk now."""
-        return len(self.audio) if isinstance(self.audio, bytes) else self.audio.stat().st_size
+        if isinstance(self.audio, Path):
+            return self.audio.stat().st_size
+        return len(self.audio) if isinstance(self.audio, bytes) else self.audio.nbytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,8 @@ class Load:
         executors: threads that compute.
         stalled_s: seconds since the last batch was done while there is work; 0 without work.
         loaded: names of the variants that are loaded and warm.
+        streams: live ones that are open; more than `streams_limit` are refused.
+        stream_lag_s: of the open stream whose last final came latest behind its audio.
     """
 
     waiting_s: float = 0.0
@@ -196,6 +200,9 @@ class Load:
     executors: int = 0
     stalled_s: float = 0.0
     loaded: tuple[str, ...] = ()
+    streams: int = 0
+    streams_limit: int = 0
+    stream_lag_s: float = 0.0
 
 
 class Observer(Protocol):
@@ -209,8 +216,16 @@ class Observer(Protocol):
         """A decoder step was computed, the feeding of prompts included."""
         ...
 
-    def rejected(self, reason: Literal["queue", "deadline"]) -> None:
-        """A request was refused: the queue is full, or its deadline cannot be met."""
+    def rejected(self, reason: Literal["queue", "deadline", "streams"]) -> None:
+        """A request was refused: the queue is full, its deadline cannot be met, or there are too many live streams."""
+        ...
+
+    def sketched(self, *, lag_s: float | None) -> None:
+        """An interim result of a live stream was told, so far behind its audio; None if it was dropped."""
+        ...
+
+    def settled(self, *, lag_s: float, audio_s: float, variant: str) -> None:
+        """A final of a live stream is told, so far behind the end of its audio."""
         ...
 
     def expired(self) -> None:

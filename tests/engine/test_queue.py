@@ -171,7 +171,7 @@ def test_a_batch_flow_gets_its_share_under_constant_interactive_load() -> None:
     for _ in range(900):
         line.push("eager", 9)
         seconds += line.served_s(1)
-    share = WEIGHTS["batch"] / sum(WEIGHTS.values())
+    share = WEIGHTS["batch"] / (WEIGHTS["batch"] + WEIGHTS["interactive"])
     assert seconds["patient"] == pytest.approx(share * seconds.total(), rel=0.02)
 
 

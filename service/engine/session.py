@@ -1,0 +1,261 @@
+"""A live stream in the engine: bytes and orders in, what is said and when out.
+
+What the ear hears becomes recordings: a segment's final is a small one, which takes the way of all recordings. It is
+begun as soon as the speaker pauses: mostly the pause lasts, and the text is there by the end of it.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from service.audio.ear import Ear, Forgotten, Grown, Heard, Over, Passed
+from service.audio.endpoint import Began, Ended, Paused, Resumed, Rules, Stopped
+from service.audio.pipe import Pipe
+from service.audio.types import SAMPLE_RATE, RawFormat, Samples, Span, VadOptions
+from service.audio.vad import SpeechDetector
+from service.engine.sketching import Drafting, Sketches
+from service.engine.streaming import Cleared, Interim, SpeechStarted, SpeechStopped, StreamEvent, StreamRequest
+from service.engine.telling import End, Ending, Passage, Telling, shifted
+from service.engine.types import Observer, Priority, Request, Served
+from service.errors import OptionError
+from service.recognition.types import Language
+
+UNHEARD_BYTES = 2**20
+"""Of a stream that is sent faster than it is heard: half a minute as plain 16 kHz. More waits with the client."""
+
+HURRIED_S = 2.0
+"""A stream that is so far ahead of the clock is a file: nobody watches its interim results."""
+
+NOTHING_SENT = RawFormat("linear16", SAMPLE_RATE)
+"""How an end without any audio is heard: no container is missing then."""
+
+
+class Recognition(Drafting, Protocol):
+    """What a session needs of an engine."""
+
+    async def transcribe(self, request: Request) -> Served: ...
+
+    def strained(self, model: str) -> bool:
+        """Whether nothing should be computed but what must be."""
+        ...
+
+    def check(self, request: StreamRequest) -> None:
+        """See whether the model can do what is asked.
+
+        Raises:
+            OptionError: it cannot.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Guess:
+    """A segment that may be at its end."""
+
+    span: Span
+    work: "asyncio.Task[Served]"
+
+
+class Session:
+    """See `service.engine.streaming.Stream`. Close it in any case."""
+
+    def __init__(
+        self, recognition: Recognition, detector: SpeechDetector, request: StreamRequest, observer: Observer
+    ) -> None:
+        self._recognition, self._request = recognition, request
+        self._loop = asyncio.get_running_loop()
+        self._room = asyncio.Event()
+        self._pipe = Pipe(UNHEARD_BYTES, on_room=lambda: self._call(self._room.set))
+        self._ear = Ear(
+            detector, self._pipe, Rules.of(request.vad), lambda heard: self._call(lambda: self._hear(heard))
+        )
+        self._telling = Telling(observer, hold=self._pipe.hold, resume=self._pipe.resume)
+        self._telling.gap_s = request.utterance_gap_s
+        self._sketches = Sketches(recognition, self._telling, ask=self._want)
+        self._guess: _Guess | None = None
+        self._works: set[asyncio.Task[Served]] = set()
+        self._first_language = asyncio.Lock()
+        self._language: Language | None = None
+        self._began_s: float | None = None
+        self._over = False
+
+    @property
+    def lag_s(self) -> float:
+        """Seconds that the last final came behind its audio."""
+        return self._telling.lag_s
+
+    async def feed(self, audio: bytes) -> None:
+        self._listen(self._request.raw)
+        while self._pipe.full and not self._over:
+            self._room.clear()
+            await self._room.wait()
+        if not self._over:
+            self._pipe.put(audio)
+
+    async def commit(self) -> None:
+        self._listen(self._request.raw)
+        self._pipe.mark(lambda: self._ear.cut("asked"))
+
+    async def clear(self) -> None:
+        self._listen(self._request.raw)
+        self._pipe.mark(self._ear.clear)
+
+    async def finish(self) -> None:
+        self._listen(NOTHING_SENT)
+        self._pipe.close()
+
+    def configure(self, request: StreamRequest) -> None:
+        if self._began_s is not None and request.raw != self._request.raw:
+            raise OptionError("The layout of the audio cannot change once audio was sent.", param="format")
+        self._recognition.check(request)
+        rules = Rules.of(request.vad)
+        if self._began_s is None:
+            self._ear.follow(rules)
+        else:
+            self._pipe.mark(lambda: self._ear.follow(rules))
+        self._request, self._telling.gap_s = request, request.utterance_gap_s
+
+    def events(self) -> AsyncGenerator[StreamEvent, None]:
+        return self._telling.events()
+
+    async def close(self) -> None:
+        """Drop whatever is in work."""
+        self._over = True
+        self._pipe.abandon()
+        self._room.set()
+        self._sketches.end()
+        for work in self._works:
+            work.cancel()
+        await asyncio.gather(*self._works, return_exceptions=True)
+
+    def _listen(self, raw: RawFormat | None) -> None:
+        """Begin to, if that was not done: until then it may be said how the audio is laid out."""
+        if self._began_s is None:
+            self._began_s = time.monotonic()
+            threading.Thread(target=self._ear.run, args=(raw,), name="wren-ear", daemon=True).start()
+
+    def _overhear(self, heard: Heard) -> None:
+        self._call(lambda: self._hear(heard))
+
+    def _call(self, work: Callable[[], None]) -> None:
+        """From the ear's thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(work)
+
+    def _hear(self, heard: Heard) -> None:
+        if self._over:
+            return
+        match heard.what:
+            case Began(at):
+                self._telling.add(SpeechStarted(at / SAMPLE_RATE))
+                self._sketches.begin(at)
+            case Grown(span):
+                self._grow(heard, span)
+            case Paused(span):
+                self._pause(heard, span)
+            case Resumed():
+                self._drop_guess()
+                self._sketches.later(heard.clock)
+            case Stopped(at):
+                self._telling.add(SpeechStopped(at / SAMPLE_RATE))
+            case Ended():
+                self._end(heard, heard.what)
+            case Passed():
+                if self._telling.gap_s is not None:
+                    self._telling.add(Passage(heard.clock / SAMPLE_RATE))
+            case Forgotten():
+                self._drop_guess()
+                self._sketches.end()
+                self._telling.add(Cleared(heard.clock / SAMPLE_RATE))
+            case Over(error):
+                self._over = True
+                self._room.set()
+                self._telling.add(End(error))
+
+    def _want(self, at: int) -> None:
+        self._ear.wanted = at if self._request.interims else None
+
+    def _grow(self, heard: Heard, span: Span) -> None:
+        played_s = time.monotonic() - (self._began_s or 0.0)
+        hurried = heard.clock / SAMPLE_RATE > played_s + HURRIED_S
+        if hurried or heard.samples is None or self._recognition.strained(self._request.model):
+            self._sketches.later(heard.clock)
+        else:
+            self._sketches.make(heard, self._recording(heard.samples, "interim"), span)
+
+    def _pause(self, heard: Heard, span: Span) -> None:
+        """The end of the segment, most likely."""
+        self._sketches.stop()
+        if heard.samples is None:
+            return
+        self._guess = guess = _Guess(span, self._begin(heard.samples))
+        if self._request.interims:
+            guess.work.add_done_callback(lambda _: self._show(guess, heard.arrived_s))
+
+    def _show(self, guess: _Guess, arrived_s: float) -> None:
+        """A guess that is neither dropped nor final yet is the best interim result."""
+        if self._guess is not guess or guess.work.cancelled() or guess.work.exception() is not None:
+            return
+        served, start_s = guess.work.result(), guess.span.start / SAMPLE_RATE
+        segments = shifted(served.transcript.segments, start_s)
+        end_s, settled = guess.span.end / SAMPLE_RATE, self._sketches.settled
+        self._telling.show(Interim(start_s, end_s, segments, settled, served.manifest), arrived_s=arrived_s)
+
+    def _end(self, heard: Heard, ended: Ended) -> None:
+        guess, self._guess = self._guess, None
+        work = guess.work if guess is not None and guess.span == ended.span else None
+        if guess is not None and work is None:
+            guess.work.cancel()
+        if work is None and heard.samples is not None:
+            work = self._begin(heard.samples)
+        cut = "length" if ended.cut == "pause" and not self._request.turns else ended.cut
+        self._telling.add(Ending(ended.segment, cut, heard.arrived_s, work, ended.span))
+        self._sketches.end()
+        if ended.cut == "length":
+            self._sketches.begin(ended.segment.end)
+
+    def _drop_guess(self) -> None:
+        if self._guess is not None:
+            self._guess.work.cancel()
+            self._guess = None
+
+    def _begin(self, samples: Samples) -> "asyncio.Task[Served]":
+        work = asyncio.create_task(self._transcribed(samples))
+        self._works.add(work)
+        work.add_done_callback(self._done)
+        return work
+
+    def _done(self, work: "asyncio.Task[Served]") -> None:
+        self._works.discard(work)
+        if not work.cancelled():
+            work.exception()  # of a guess that was dropped nobody asks for it
+
+    async def _transcribed(self, samples: Samples) -> Served:
+        """In the language of the first that was understood: segments wait for it, so that pace changes nothing."""
+        if self._language is not None or self._request.options.language is not None:
+            return await self._recognition.transcribe(self._recording(samples, "live"))
+        async with self._first_language:
+            served = await self._recognition.transcribe(self._recording(samples, "live"))
+            if served.transcript.text and self._language is None:
+                self._language = served.transcript.languages[0]
+            return served
+
+    def _recording(self, samples: Samples, priority: Priority) -> Request:
+        asked, options = self._request, self._request.options
+        if options.language is None and self._language is not None:
+            options = replace(options, language=self._language.code)
+        # Where a turn ends is the ear's business: within a segment, pauses are what they are in any recording.
+        vad = replace(asked.vad, silence_duration_ms=VadOptions().silence_duration_ms)
+        return Request(
+            samples,
+            model=asked.model,
+            options=options,
+            vad=vad,
+            client=asked.client,
+            priority=priority,
+            deadline_s=float("inf"),
+            precision=asked.precision,
+        )

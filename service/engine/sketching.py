@@ -1,0 +1,115 @@
+"""The open segment of a stream as it grows, in; interim results out, as often as the machine finds time for them.
+
+One at a time. Each goes on from what the two before agreed on, so that only the rest is decoded again; whatever is not
+done in time is dropped, for the next one is more wanted.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from model_store.manifest import Manifest
+from service.audio.ear import Heard
+from service.audio.types import SAMPLE_RATE, Span
+from service.engine.streaming import Interim
+from service.engine.telling import Telling, shifted
+from service.engine.types import Request
+from service.recognition.agreement import settled
+from service.recognition.recognizer import Draft
+from service.recognition.tokenizer import text_of
+from service.recognition.types import Token
+
+FIRST = SAMPLE_RATE * 3 // 10
+"""Speech before the first sketch: a word, mostly."""
+
+EVERY = SAMPLE_RATE * 2 // 5
+"""Audio from one sketch to the next."""
+
+LATE_S = 0.5
+"""How far behind its audio an interim result may be; then it is dropped."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drafted:
+    """A draft and the variant that made it."""
+
+    draft: Draft
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How a text is known to begin: tokens of this model."""
+
+    model: str = ""
+    tokens: tuple[Token, ...] = ()
+
+
+class Drafting(Protocol):
+    """What drafts windows, in an engine."""
+
+    async def draft(self, request: Request, known: Known, *, left_s: float) -> Drafted | None:
+        """What a recording seems to say so far; None if that takes longer, or cannot be told."""
+        ...
+
+
+class Sketches:
+    """Of one stream; for the event loop."""
+
+    def __init__(self, drafting: Drafting, telling: Telling, *, ask: Callable[[int], None]) -> None:
+        """`ask` has the open segment told once it has come to this sample."""
+        self._drafting, self._telling, self._ask = drafting, telling, ask
+        self._task: asyncio.Task[None] | None = None
+        self._known, self._before = Known(), Known()
+        self.settled = ""
+        """How the text of the open segment begins, as far as that is told."""
+
+    def begin(self, at: int) -> None:
+        """A segment opens at this sample."""
+        self.end()
+        self._ask(at + FIRST)
+
+    def end(self) -> None:
+        """No segment is open any more."""
+        self.stop()
+        self._known, self._before, self.settled = Known(), Known(), ""
+
+    def stop(self) -> None:
+        """Let the one that is being made go."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def later(self, clock: int) -> None:
+        """Not now."""
+        self._ask(clock + EVERY)
+
+    def make(self, heard: Heard, request: Request, span: Span) -> None:
+        """Make one of what the segment has grown to."""
+        self.stop()
+        self._task = asyncio.create_task(self._made(heard, request, span))
+
+    async def _made(self, heard: Heard, request: Request, span: Span) -> None:
+        left_s = LATE_S - (time.monotonic() - heard.arrived_s)
+        drafted = await self._drafting.draft(request, self._known, left_s=left_s) if left_s > 0 else None
+        if drafted is not None and drafted.draft.doubt is None:
+            self._agree(drafted)
+            segments = shifted(drafted.draft.segments, span.start / SAMPLE_RATE)
+            start_s, end_s = span.start / SAMPLE_RATE, span.end / SAMPLE_RATE
+            interim = Interim(start_s, end_s, segments, self.settled, drafted.manifest)
+            self._telling.show(interim, arrived_s=heard.arrived_s)
+        self.later(heard.clock)
+
+    def _agree(self, drafted: Drafted) -> None:
+        """Another model has other tokens: agreement begins anew then, and what was settled stays so in words."""
+        draft = Known(drafted.manifest.model, drafted.draft.tokens)
+        before = self._before if self._before.model == draft.model else Known()
+        agreed = settled(before.tokens, draft.tokens)
+        if self._known.model != draft.model or len(agreed) > len(self._known.tokens):
+            self._known = Known(draft.model, agreed)
+        text = text_of([token.piece for token in agreed]).lstrip()
+        if text.startswith(self.settled):
+            self.settled = text
+        self._before = draft

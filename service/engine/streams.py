@@ -1,0 +1,142 @@
+"""The live streams of an engine: who is let in, and what their sessions have recognised."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import numpy as np
+
+from service.audio.types import Piece, Window
+from service.audio.vad import SpeechDetector
+from service.engine.admission import streams_held
+from service.engine.choice import Choice
+from service.engine.deadline import in_time
+from service.engine.governor import Governor
+from service.engine.lease import Lease
+from service.engine.profile import Hosted
+from service.engine.scheduler import Scheduler
+from service.engine.session import Session
+from service.engine.sketching import Drafted, Known
+from service.engine.streaming import StreamRequest
+from service.engine.types import Observer, Request, Served
+from service.engine.variants import Variants
+from service.engine.work import Ticket
+from service.errors import Overloaded, WrenError
+from service.recognition.recognizer import Heed
+
+RETRY_S = 10.0
+"""When to try again: how long others will speak, nobody knows."""
+
+
+class Streams:
+    """For the event loop. The sessions' `service.engine.session.Recognition`."""
+
+    def __init__(
+        self,
+        governor: Governor,
+        variants: Variants,
+        observer: Observer,
+        *,
+        transcribe: Callable[[Request], Awaitable[Served]],
+        lease: Callable[[Request], Awaitable[tuple[Choice, Lease]]],
+        most: int | None,
+    ) -> None:
+        """Make it of the engine's parts: its way for a recording, the variant for one; `most` if somebody said."""
+        self._governor, self._variants, self._observer = governor, variants, observer
+        self._transcribe, self._lease, self._most = transcribe, lease, most
+        self._sessions: set[Session] = set()
+        self._coming = 0
+        self.limit, self.reason = 0, "the engine was not started"
+
+    def start(self, detector: SpeechDetector, scheduler: Scheduler, speed: float) -> None:
+        """Let streams in, as many as is carried at this speed."""
+        self._detector, self._scheduler = detector, scheduler
+        self.carried_at(speed)
+
+    def carried_at(self, speed: float) -> None:
+        """Seconds of audio are recognised a second at this speed from now on."""
+        self.limit, self.reason = streams_held(speed, self._most)
+
+    @property
+    def lag_s(self) -> float:
+        """Of the stream whose last final came latest behind its audio."""
+        return max((session.lag_s for session in self._sessions), default=0.0)
+
+    def __len__(self) -> int:
+        return len(self._sessions) + self._coming
+
+    @asynccontextmanager
+    async def listen(self, request: StreamRequest) -> AsyncIterator[Session]:
+        """See `service.engine.types.Engine`."""
+        if len(self) >= self.limit:
+            self._observer.rejected("streams")
+            reason = f"{len(self)} live streams are open, and it holds {self.limit} ({self.reason})"
+            raise Overloaded(reason, retry_after_s=RETRY_S, cause="streams")
+        self._coming += 1
+        try:
+            _, lease = await self._lease(_recording(request))
+            with lease as hosted:
+                hosted.recognizer.check(request.options)
+            session = Session(self, self._detector, request, self._observer)
+            self._sessions.add(session)
+        finally:
+            self._coming -= 1
+        try:
+            yield session
+        finally:
+            self._sessions.discard(session)
+            await session.close()
+
+    async def transcribe(self, request: Request) -> Served:
+        return await self._transcribe(request)
+
+    def strained(self, model: str) -> bool:
+        return self._governor.strained(model)
+
+    def check(self, request: StreamRequest) -> None:
+        lease = self._present(_recording(request))
+        if lease is not None:
+            with lease as hosted:
+                hosted.recognizer.check(request.options)
+
+    async def draft(self, request: Request, known: Known, *, left_s: float) -> Drafted | None:
+        """See `service.engine.sketching.Drafting`. Nothing is loaded for it, and whatever fails can be missed."""
+        lease = self._present(request)
+        if lease is None:
+            return None
+        with lease as hosted:
+            try:
+                return await self._drafted(hosted, request, known, left_s=left_s)
+            except WrenError:
+                return None
+
+    async def _drafted(self, hosted: Hosted, request: Request, known: Known, *, left_s: float) -> Drafted:
+        window, options = _whole(request), request.options
+        given = known.tokens if known.model == hosted.manifest.model else ()
+        heed = Heed(hosted.recognizer.known_languages(options))
+        ticket = Ticket(request.client, "interim", time.monotonic())
+        drafting = self._scheduler.compute(
+            hosted, lambda one: one.draft(window, options, heed, given), ticket=ticket, cost_s=window.duration_s
+        )
+        try:
+            draft = await in_time(drafting, left_s=left_s, budget_s=left_s, asked=False)
+        finally:
+            self._scheduler.drop(ticket)
+        return Drafted(draft, hosted.manifest)
+
+    def _present(self, request: Request) -> Lease | None:
+        language = request.options.language
+        choice = self._governor.choose(request.model, language=language, wish=request.precision)
+        return self._variants.lease_present(choice.manifest)
+
+
+def _recording(request: StreamRequest) -> Request:
+    """As little of one as tells which variant it needs."""
+    return Request(b"", request.model, request.options, client=request.client, precision=request.precision)
+
+
+def _whole(request: Request) -> Window:
+    """All that has been said of a segment, pauses included."""
+    if not isinstance(request.audio, np.ndarray):
+        raise TypeError("a draft is made of samples")
+    return Window(request.audio, (Piece(0, 0, len(request.audio)),))

@@ -1,0 +1,141 @@
+"""What there is to tell of a stream in, events out in the order of its audio: what is behind a final waits for it."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, replace
+
+from service.audio.types import SAMPLE_RATE, Span
+from service.engine.streaming import Cut, Final, Interim, StreamEvent, UtteranceEnded
+from service.engine.types import Observer, Served
+from service.errors import WrenError
+from service.recognition.types import Segment
+
+MOST_AHEAD = 16
+"""Things to tell that wait, from which on the stream is heard no further; half of them until it is again."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ending:
+    """A segment on its way to its final.
+
+    Attributes:
+        work: what gives its text; None where nobody spoke.
+        heard: the part of the stream that is recognised; its times begin there.
+        arrived_s: monotonic clock, when the end of the segment came.
+    """
+
+    segment: Span
+    cut: Cut
+    arrived_s: float
+    work: "asyncio.Task[Served] | None" = None
+    heard: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """The stream is so far, and nobody spoke lately."""
+
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """There is nothing more to tell, but for what went wrong."""
+
+    error: Exception | None = None
+
+
+class Telling:
+    """Of one stream; for the event loop.
+
+    Attributes:
+        gap_s: seconds without a word that are told; None for never.
+        lag_s: of the last final that said something.
+    """
+
+    def __init__(self, observer: Observer, *, hold: Callable[[], None], resume: Callable[[], None]) -> None:
+        """`hold` and `resume` are called as too much waits here and when that is over."""
+        self._observer, self._hold, self._resume = observer, hold, resume
+        self._line: asyncio.Queue[StreamEvent | Ending | Passage | End] = asyncio.Queue()
+        self._idle = self._held = False
+        self._word_s: float | None = None
+        self.gap_s: float | None = None
+        self.lag_s = 0.0
+
+    def add(self, item: StreamEvent | Ending | Passage | End) -> None:
+        """Tell this behind all else."""
+        self._line.put_nowait(item)
+        if not self._held and self._line.qsize() >= MOST_AHEAD:
+            self._held = True
+            self._hold()
+
+    def show(self, interim: Interim, *, arrived_s: float) -> None:
+        """Tell this at once or not at all: whoever is busy with something else has no use for it any more."""
+        told = self._idle and self._line.empty()
+        if told:
+            self._line.put_nowait(interim)
+        self._observer.sketched(lag_s=time.monotonic() - arrived_s if told else None)
+
+    async def events(self) -> AsyncGenerator[StreamEvent, None]:
+        """Each as its turn comes, to the end."""
+        while not isinstance(item := await self._next(), End):
+            if isinstance(item, Ending):
+                yield await self._final(item)
+            elif not isinstance(item, Passage):
+                yield item
+            elif self._gapes(item.at_s):
+                yield UtteranceEnded(self._word_s or 0.0)
+                self._word_s = None
+        if item.error is not None:
+            raise item.error
+
+    async def _next(self) -> StreamEvent | Ending | Passage | End:
+        self._idle = True
+        try:
+            item = await self._line.get()
+        finally:
+            self._idle = False
+        if self._held and self._line.qsize() < MOST_AHEAD // 2:
+            self._held = False
+            self._resume()
+        return item
+
+    async def _final(self, ending: Ending) -> Final:
+        start_s, end_s = ending.segment.start / SAMPLE_RATE, ending.segment.end / SAMPLE_RATE
+        final = Final(start_s, end_s, (), ending.cut)
+        if ending.work is None:
+            return final
+        try:
+            served = await ending.work
+        except WrenError as error:
+            return replace(final, failure=error)
+        offset_s = 0.0 if ending.heard is None else ending.heard.start / SAMPLE_RATE
+        segments = shifted(served.transcript.segments, offset_s)
+        self.lag_s = time.monotonic() - ending.arrived_s
+        self._observer.settled(lag_s=self.lag_s, audio_s=end_s - start_s, variant=served.manifest.name)
+        if segments:
+            self._word_s = max(segment.end_s for segment in segments)
+        return replace(
+            final,
+            segments=segments,
+            languages=served.transcript.languages,
+            manifest=served.manifest,
+            lag_s=self.lag_s,
+        )
+
+    def _gapes(self, at_s: float) -> bool:
+        return self.gap_s is not None and self._word_s is not None and at_s - self._word_s >= self.gap_s
+
+
+def shifted(segments: tuple[Segment, ...], by_s: float) -> tuple[Segment, ...]:
+    """The same, so much later."""
+    return tuple(
+        replace(
+            segment,
+            start_s=segment.start_s + by_s,
+            end_s=segment.end_s + by_s,
+            words=tuple(replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s) for word in segment.words),
+        )
+        for segment in segments
+    )
