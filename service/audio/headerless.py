@@ -20,13 +20,13 @@ def frame_bytes(raw: RawFormat) -> int:
     return _SAMPLE_BYTES[raw.encoding] * raw.channels
 
 
-def read_headerless(source: Source, raw: RawFormat) -> Iterator[Block]:
+def read_headerless(source: Source, raw: RawFormat, *, container: str = HEADERLESS) -> Iterator[Block]:
     """A block for each read, of the frames that are whole by then. Half a frame at the end is dropped.
 
     Raises:
         UndecodableAudio: a rate or a number of channels that nothing has.
     """
-    _check(raw)
+    _check(raw, container)
     size = frame_bytes(raw)
     block_bytes = BLOCK_VALUES // raw.channels * size
     rest = b""
@@ -36,17 +36,17 @@ def read_headerless(source: Source, raw: RawFormat) -> Iterator[Block]:
         rest = data[whole:]
         if whole:
             channels = _values(memoryview(data)[:whole], raw.encoding).reshape(-1, raw.channels).T
-            yield Block(downmix(channels), raw.sample_rate, raw.channels, HEADERLESS, raw.encoding)
+            yield Block(downmix(channels), raw.sample_rate, raw.channels, container, raw.encoding)
 
 
-def _check(raw: RawFormat) -> None:
+def _check(raw: RawFormat, container: str) -> None:
     if not MIN_RATE <= raw.sample_rate <= MAX_RATE:
         reason = f"a sample rate of {raw.sample_rate} Hz (possible: {MIN_RATE} to {MAX_RATE} Hz)"
     elif not 1 <= raw.channels <= _MAX_CHANNELS:
         reason = f"{raw.channels} channels (possible: 1 to {_MAX_CHANNELS})"
     else:
         return
-    raise UndecodableAudio(container=HEADERLESS, codec=raw.encoding, reason=reason)
+    raise UndecodableAudio(container=container, codec=raw.encoding, reason=reason)
 
 
 def _values(data: memoryview, encoding: RawEncoding) -> npt.NDArray[np.float32]:

@@ -40,6 +40,8 @@ class WavHeader:
 
 def read_wav_header(source: Lookahead) -> WavHeader | None:
     """Read up to the first sample. None, and nothing read, where it is cut, too long, or of another encoding."""
+    if source.peek(12)[8:12] != b"WAVE":
+        return None
     raw: RawFormat | None = None
     start = 12
     while start < _MAX_HEADER_BYTES:

@@ -31,7 +31,6 @@ STREAMED = (
     "ogg vorbis",
     "webm opus",
     "mp4 in fragments",
-    "mp4 film",
     "aac",
     "mpegts",
 )

@@ -138,6 +138,14 @@ def test_the_length_that_a_wav_says_is_not_believed(said: int) -> None:
         np.testing.assert_array_equal(live, decode(pcm16(speech(0.5)), raw=PCM, limits=LIMITS).samples)
 
 
+@pytest.mark.parametrize("name", ["wav", "wav mulaw", "webm opus", "ogg opus", "flac", "aac", "mp3"])
+def test_one_file_after_the_other_is_one_stream(name: str) -> None:
+    """As of a recorder that is stopped and started again, or a client that sends each message as a file."""
+    data = CONTAINERS[name](0.5)
+    one = len(decode_split(data, step=100))
+    assert len(decode_split(data * 3, step=100)) == pytest.approx(3 * one, abs=0.1 * SAMPLE_RATE)
+
+
 @pytest.mark.parametrize("length", [999, 1000])
 def test_what_follows_the_samples_of_a_wav_is_not_heard(length: int) -> None:
     data = wav(pcm16(speech(0.1))[:length], rate=8_000, bits=8, tag=7)
