@@ -24,7 +24,8 @@ class Lags:
         interim: of an interim, behind the end of what it covers.
         gap: between two results while a segment has text and is not final.
         final: of a final that ends with a pause, behind the moment at which the pause was long enough.
-        close: from "CloseStream" to the last result.
+        word: of the same final, behind the end of its last word: what the pause took is in it.
+        close: from "CloseStream" in the midst of speech to the last message.
         late: of the client, behind the pace.
     """
 
@@ -32,6 +33,7 @@ class Lags:
     interim: list[float] = field(default_factory=list)
     gap: list[float] = field(default_factory=list)
     final: list[float] = field(default_factory=list)
+    word: list[float] = field(default_factory=list)
     close: list[float] = field(default_factory=list)
     late: list[float] = field(default_factory=list)
 
@@ -45,8 +47,11 @@ class Lags:
             self.first.append(1e3 * (texts[0].at_s - heard.sent_at(first_word_s)))
         self.interim += [_behind_ms(heard, one) for one in told if not one.final]
         self.gap += [1e3 * gap_s for gap_s in gaps_s(told)]
-        self.final += [_behind_ms(heard, one) for one in told if one.speech_final and one.text]
-        self.close.append(1e3 * (told[-1].at_s - heard.closing_s))
+        ended = [one for one in told if one.speech_final and one.words and one.at_s < heard.closing_s]
+        self.final += [_behind_ms(heard, one) for one in ended]
+        self.word += [1e3 * (one.at_s - heard.sent_at(one.words[-1].end_s)) for one in ended]
+        if not heard.sound.pause_s:
+            self.close.append(1e3 * (heard.told[-1].at_s - heard.closing_s))
         self.late += [1e3 * (at_s - n * heard.sound.chunk_s) for n, at_s in enumerate(heard.sent_s[:-1], start=1)]
 
 
@@ -81,6 +86,8 @@ class Summary:
     stale_share: float
     final_p50: float | None
     final_p95: float | None
+    word_p50: float | None
+    word_p95: float | None
     close_p50: float | None
     close_p95: float | None
     late_p99: float | None
@@ -94,12 +101,12 @@ def summary(streams: int, heard: Sequence[Heard], first_words_s: dict[str, float
         lags.add(one, first_words_s.get(one.sound.name))
     ended = [one for one in heard if one.code == 1000]
     failures = Counter(str(one.code if one.status == 101 else one.status) for one in heard if one.code != 1000)
-    first, interim, gap, final, close = (
+    first, interim, gap, final, word, close = (
         (_share(found, 0.5), _share(found, 0.95))
-        for found in (lags.first, lags.interim, lags.gap, lags.final, lags.close)
+        for found in (lags.first, lags.interim, lags.gap, lags.final, lags.word, lags.close)
     )
     stale = sum(one > STALE_MS for one in lags.gap) / len(lags.gap) if lags.gap else 0.0
-    times = (*first, *interim, *gap, stale, *final, *close, _share(lags.late, 0.99))
+    times = (*first, *interim, *gap, stale, *final, *word, *close, _share(lags.late, 0.99))
     return Summary(streams, len(ended), dict(failures), *times, len(lags.interim), len(lags.final))
 
 

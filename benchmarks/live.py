@@ -33,13 +33,14 @@ QUIET_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """Audio cut to what is sent at once; each chunk lasts `chunk_s`, the last at most that."""
+    """Audio cut to what is sent at once; each chunk lasts `chunk_s`, the last at most that; `pause_s` end it."""
 
     name: str
     chunks: tuple[bytes, ...]
     chunk_s: float
     duration_s: float
     layout: Mapping[str, str]
+    pause_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +103,12 @@ def linear16(samples: Samples) -> bytes:
     return (np.clip(samples, -1, 1) * 32_767).astype("<i2").tobytes()
 
 
-def sound(name: str, samples: Samples, *, chunk_s: float) -> Sound:
-    audio, size = linear16(samples), 2 * round(chunk_s * SAMPLE_RATE)
+def sound(name: str, samples: Samples, *, chunk_s: float, pause_s: float = 0.0) -> Sound:
+    """As linear16, with so many seconds of silence put to its end."""
+    pause = np.zeros(round(pause_s * SAMPLE_RATE), np.float32)
+    audio, size = linear16(np.concatenate([samples, pause])), 2 * round(chunk_s * SAMPLE_RATE)
     chunks = tuple(audio[at : at + size] for at in range(0, len(audio), size))
-    return Sound(name, chunks, chunk_s, len(samples) / SAMPLE_RATE, LINEAR16)
+    return Sound(name, chunks, chunk_s, len(audio) / 2 / SAMPLE_RATE, LINEAR16, pause_s)
 
 
 def opening(server: Server, options: Mapping[str, str]) -> connect:

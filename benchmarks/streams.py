@@ -4,11 +4,11 @@ python -m benchmarks.streams --data DIR [--streams 1 4 8 12 16 --seconds S --end
 
 A real server process; linear16 at 16 kHz in chunks of 50 ms over the Deepgram protocol, at real-time pace. First every
 recording once, a few at a time, as it is: its finals against the text of the same file sent whole. Then so many streams
-at once, each recording followed by a pause as long as a speaker's, the next stream begun when one has ended.
+at once, every second recording followed by a pause, the others broken off; the next stream begins when one has ended.
 
 A first interim is late by the beginning of the first word, as the whole file has it. An interim is late by the end of
-what it covers, a final by the moment at which the pause was long enough: both as they had been sent. `--peer` is
-another server that speaks the protocol, started by hand; it takes the same turns.
+what it covers, a final by the moment at which the pause was long enough, and by the end of its last word: all as they
+had been sent. `--peer` is another server that speaks the protocol, started by hand; it takes the same turns.
 """
 
 import argparse
@@ -17,9 +17,6 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
-
-import numpy as np
 
 from benchmarks import options, report
 from benchmarks.clients import ROUTE, content
@@ -29,13 +26,12 @@ from benchmarks.local import variant
 from benchmarks.pipeline import waveform
 from benchmarks.servers import ANY_MODEL, Server, wren
 from benchmarks.speech import Utterance, groups, score, wer
-from service.audio.types import SAMPLE_RATE
 
 SETS = ("libri_eval", "ljspeech", "misc_read", "speeches")
 CHUNK_S = 0.05
 
 PAUSE_S = 1.5
-"""After each recording where the lag is measured: its last words end with a pause, as in life."""
+"""Where the lag is measured: the last words end with a pause, as in life."""
 
 SCORED_AT_ONCE = 4
 """Streams at once where the words are compared: few enough that nothing is dropped for want of time."""
@@ -70,9 +66,16 @@ async def whole(server: Server, utterances: Sequence[Utterance]) -> tuple[dict[s
     return texts, first_words
 
 
-def sounds(utterances: Sequence[Utterance], *, pause_s: float) -> list[Sound]:
-    pause = np.zeros(round(pause_s * SAMPLE_RATE), np.float32)
-    return [sound(u.name, np.concatenate([waveform(u), pause]), chunk_s=CHUNK_S) for u in utterances]
+def sounds(utterances: Sequence[Utterance]) -> list[Sound]:
+    """As they are."""
+    return [sound(u.name, waveform(u), chunk_s=CHUNK_S) for u in utterances]
+
+
+def spoken(utterances: Sequence[Utterance]) -> list[Sound]:
+    """Every second one followed by a pause; the others are broken off in the midst of speech."""
+    pauses = [PAUSE_S * (number % 2 == 0) for number in range(len(utterances))]
+    pairs = zip(utterances, pauses, strict=True)
+    return [sound(u.name, waveform(u), chunk_s=CHUNK_S, pause_s=pause_s) for u, pause_s in pairs]
 
 
 async def at_once(server: Server, todo: Iterator[Sound], asked: Mapping[str, str], *, streams: int) -> list[Heard]:
@@ -124,12 +127,12 @@ def show_words(found: Mapping[str, Mapping[str, float]], heard: Mapping[str, Seq
 
 def show_lags(title: str, found: Sequence[Summary]) -> None:
     columns = ["streams", "ended", "refused", "first p50", "p95", "interim p50", "p95", "gap p50", "p95", "over 1 s %"]
-    columns += ["final p50", "p95", "close p50", "p95", "client late p99"]
+    columns += ["final p50", "p95", "by word p50", "p95", "close p50", "p95", "client p99"]
     rows: list[list[report.Cell]] = []
     for one in found:
         refused = ", ".join(f"{why}: {count}" for why, count in one.refused.items())
         times = (one.first_p50, one.first_p95, one.interim_p50, one.interim_p95, one.gap_p50, one.gap_p95)
-        ends = (one.final_p50, one.final_p95, one.close_p50, one.close_p95, one.late_p99)
+        ends = (one.final_p50, one.final_p95, one.word_p50, one.word_p95, one.close_p50, one.close_p95, one.late_p99)
         cells = [*map(_whole, times), 100 * one.stale_share, *map(_whole, ends)]
         rows.append([str(one.streams), one.heard, refused, *cells])
     report.show(f"{title}: lag, ms", columns, rows)
@@ -140,18 +143,18 @@ def _whole(milliseconds: float | None) -> int | None:
 
 
 def lags(server: Server, recordings: Sequence[Utterance], first: Words, asked: argparse.Namespace) -> list[Summary]:
-    spoken = sounds(recordings, pause_s=PAUSE_S)
+    sent = spoken(recordings)
     told = {"interim_results": "true", "vad_events": "true", "endpointing": str(asked.endpointing)}
     found: list[Summary] = []
     for count in report.progress(asked.streams, "streams at once"):
-        todo = for_a_while(spoken, asked.seconds, seed=count)
+        todo = for_a_while(sent, asked.seconds, seed=count)
         found.append(summary(count, asyncio.run(at_once(server, todo, told, streams=count)), first))
     return found
 
 
 def streamed(server: Server, recordings: Sequence[Utterance], asked: argparse.Namespace) -> list[Heard]:
     told = {"interim_results": "true", "endpointing": str(asked.endpointing)}
-    return asyncio.run(at_once(server, iter(sounds(recordings, pause_s=0)), told, streams=asked.scored_at_once))
+    return asyncio.run(at_once(server, iter(sounds(recordings)), told, streams=asked.scored_at_once))
 
 
 def parsed() -> argparse.Namespace:
@@ -177,9 +180,8 @@ def main() -> None:
     with wren(asked.store, model, threads=asked.threads, settings=settings) as server:
         servers = [server, *([Server("peer", asked.peer, 0)] if asked.peer else [])]
         texts, first = asyncio.run(whole(server, recordings))
-        measure = partial(lags, recordings=recordings, first=first, asked=asked)
         heard = {one.name: streamed(one, recordings, asked) for one in servers}
-        found = {one.name: measure(one) for one in servers}
+        found = {one.name: lags(one, recordings, first, asked) for one in servers}
     ways = {f"{server.name}, whole": texts}
     ways |= {f"{name}, streamed": {one.sound.name: one.text for one in all_} for name, all_ in heard.items()}
     words = {way: scores(recordings, said) for way, said in ways.items()}

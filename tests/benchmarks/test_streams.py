@@ -1,6 +1,7 @@
 """What the benchmarks of live streams count with."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ SENT_S = tuple(0.05 * n for n in range(1, 41))
 
 
 def told(at_s: float, start_s: float, end_s: float, text: str = "", *, final: bool = False, last: bool = False) -> Told:
-    return Told(at_s, "Results", start_s, end_s, final, last, text)
+    words = timed((word, start_s, end_s - 0.3) for word in text.split())
+    return Told(at_s, "Results", start_s, end_s, final, last, text, tuple(words))
 
 
 def heard(*messages: Told, closing_s: float = 2.0) -> Heard:
@@ -32,6 +34,9 @@ def test_sound_is_cut_without_loss() -> None:
     assert [len(chunk) for chunk in made.chunks] == [1600, 1600, 798]
     assert len(b"".join(made.chunks)) == 2 * len(samples)
     assert made.duration_s == pytest.approx(1_999 / 16_000)
+    longer = sound("ramp", samples, chunk_s=0.05, pause_s=0.5)
+    assert longer.duration_s == pytest.approx(made.duration_s + 0.5)
+    assert b"".join(longer.chunks) == b"".join(made.chunks) + bytes(16_000)
 
 
 @pytest.mark.parametrize(("audio_s", "sent_s"), [(0.0, 0.05), (0.05, 0.05), (0.0501, 0.1), (0.06, 0.1), (9.0, 2.0)])
@@ -57,8 +62,17 @@ def test_lags_are_against_what_had_been_sent() -> None:
     assert lags.interim == pytest.approx([100, 100, 100])
     assert lags.gap == pytest.approx([300, 600])
     assert lags.final == pytest.approx([100])
+    assert lags.word == pytest.approx([400])
     assert lags.close == pytest.approx([200])
     assert lags.late == pytest.approx([0] * 39)
+
+
+def test_close_is_of_streams_that_were_broken_off() -> None:
+    lags = Lags()
+    messages = (told(1.9, 0, 1.8, "a", final=True, last=True), told(2.2, 1.8, 2.0, final=True))
+    lags.add(Heard(replace(SOUND, pause_s=1.0), SENT_S, messages, 2.0, code=1000), None)
+    assert (lags.close, lags.first) == ([], [])
+    assert lags.final == pytest.approx([100])
 
 
 def test_gaps_are_within_segments() -> None:
