@@ -141,7 +141,7 @@ def test_the_length_that_a_wav_says_is_not_believed(said: int) -> None:
 @pytest.mark.parametrize("name", ["wav", "wav mulaw", "webm opus", "ogg opus", "flac", "aac", "mp3"])
 def test_one_file_after_the_other_is_one_stream(name: str) -> None:
     """As of a recorder that is stopped and started again, or a client that sends each message as a file."""
-    data = CONTAINERS[name](0.5)
+    data = CONTAINERS[name](1.0)
     one = len(decode_split(data, step=100))
     assert len(decode_split(data * 3, step=100)) == pytest.approx(3 * one, abs=0.1 * SAMPLE_RATE)
 
