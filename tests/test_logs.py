@@ -48,3 +48,16 @@ def test_console_lines_are_for_people() -> None:
     assert "request" in first
     assert "status=200" in first
     assert "from the standard library" in second
+
+
+def test_handshakes_are_not_logged_with_the_key_in_their_query() -> None:
+    script = """
+import logging
+from service import logs
+logs.configure(log_format="json", level="info")
+logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "1.2.3.4", "/v1/realtime?api_key=SECRET")
+logging.getLogger("uvicorn.error").info("Started")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "SECRET" not in done.stderr
+    assert "Started" in done.stderr

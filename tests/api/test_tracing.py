@@ -1,10 +1,15 @@
 import asyncio
 
 import pytest
+from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
 from structlog.testing import capture_logs
 
+from service.api.tracing import Tracing
 from service.engine.fake import FakeEngine
 from service.engine.types import Request, Served
+from service.metrics import Metrics
 from tests.api.speech import FOX, app_of, client_of, post
 
 pytestmark = pytest.mark.anyio
@@ -89,3 +94,41 @@ async def test_metrics_count_requests_stages_and_audio_by_route() -> None:
     assert 'wren_stage_seconds_count{stage="queue"} 1.0' in text
     assert 'wren_request_seconds_count{route="/v1/audio/transcriptions"} 1.0' in text
     assert "wren_request_realtime_factor_count 1.0" in text
+
+
+def test_websocket_gets_its_id_with_the_handshake() -> None:
+    with TestClient(app_of(FakeEngine())) as client:
+        with client.websocket_connect("/v1/realtime", headers={"x-request-id": "mine-1"}) as socket:
+            assert (b"x-request-id", b"mine-1") in list(socket.extra_headers or ())
+        text = client.get("/metrics").text
+    assert 'wren_requests_total{route="/v1/realtime",status="1000"} 1.0' in text
+
+
+def _tracing(app: ASGIApp) -> TestClient:
+    return TestClient(Tracing(app, metrics=Metrics()))
+
+
+async def _fails_before_it_accepts(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise ZeroDivisionError("a secret of ours")
+
+
+async def _is_stopped(scope: Scope, receive: Receive, send: Send) -> None:
+    await WebSocket(scope, receive, send).accept()
+    raise asyncio.CancelledError
+
+
+def test_fault_before_the_handshake_is_a_response_that_says_so() -> None:
+    connection = _tracing(_fails_before_it_accepts).websocket_connect("/any")
+    with capture_logs() as lines, pytest.raises(WebSocketDenialResponse) as denied, connection:
+        pass
+    assert denied.value.status_code == 500
+    assert denied.value.json()["error"]["code"] == "internal_error"
+    assert denied.value.headers["x-request-id"] == lines[0]["request_id"]
+    assert [line["event"] for line in lines] == ["session failed", "session"]
+    assert (lines[1]["status"], lines[1]["closed"]) == (500, "refused")
+
+
+def test_session_that_the_end_of_the_server_cuts_off_is_told() -> None:
+    with _tracing(_is_stopped).websocket_connect("/any") as socket, pytest.raises(WebSocketDisconnect) as close:
+        socket.receive_text()
+    assert (close.value.code, close.value.reason) == (1012, "The server is stopping.")
