@@ -1,5 +1,7 @@
 """An exception in, Deepgram's error object with its status and headers out: for `/v1/listen` alone."""
 
+import re
+
 from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
@@ -9,6 +11,12 @@ from service.errors import ModelNotFound
 REQUEST_ID_HEADER = "dg-request-id"
 ERROR_HEADER = "dg-error"
 """Says why a WebSocket was not opened: many clients see the headers of a refusal and not its body."""
+
+MOST_HEADER = 500
+"""Characters of it: clients and proxies allow a few thousand for all headers."""
+
+_UNFIT = re.compile(r"[^ -~]+")
+"""What a header cannot hold, or not everywhere."""
 
 CODES = {
     400: "Bad Request",
@@ -38,5 +46,5 @@ def refusal(error: Exception, *, request_id: str) -> JSONResponse:
     status = 400 if isinstance(error, ModelNotFound) else failure.status
     message = failure.detail.message
     body = RefusalBody(err_code=CODES.get(status, f"HTTP_{status}"), err_msg=message, request_id=request_id)
-    named = {REQUEST_ID_HEADER: request_id, ERROR_HEADER: " ".join(message.encode("ascii", "replace").decode().split())}
+    named = {REQUEST_ID_HEADER: request_id, ERROR_HEADER: _UNFIT.sub("?", message)[:MOST_HEADER]}
     return JSONResponse(body.model_dump(), status, {**failure.headers, **named})

@@ -57,6 +57,10 @@ MOST_ECHOED = 1000
 """Characters of a message that was not understood, in the answer to it."""
 
 
+LARGE_BYTES = 2**20
+"""A message whose digest takes longer than others should wait for: about a millisecond."""
+
+
 class StreamRoutes:
     """The route. What is wrong with a handshake is answered as with a recording, and no WebSocket opened."""
 
@@ -151,7 +155,10 @@ class _Session:
             return await self._obey(message)
         if not message:
             return False
-        self._received.update(message)
+        if len(message) < LARGE_BYTES:
+            self._received.update(message)
+        else:
+            await asyncio.to_thread(self._received.update, message)
         await self._stream.feed(message)
         return True
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketT
 from starlette.websockets import WebSocketDisconnect
 
 from service.api.deepgram_messages import ResultsMessage
-from service.api.deepgram_stream import StreamRoutes
+from service.api.deepgram_stream import LARGE_BYTES, StreamRoutes
 from service.api.tracing import Tracing
 from service.audio.types import RawFormat
 from service.engine.fake import FakeEngine, model_info
@@ -35,6 +35,7 @@ from tests.api.speech import app_of, segment
 MANIFEST = model_info("fake", "fp32").manifest
 RAW = "encoding=linear16&sample_rate=16000"
 HALF_A_SECOND = bytes(16_000)
+LARGE = b"\1\0" * (LARGE_BYTES // 2)
 HELLO = segment("Hello there.", 0.0, 0.5)
 SILENCE = Final(0.0, 0.5, (), "pause")
 
@@ -130,12 +131,12 @@ def test_metadata_sums_the_stream_up() -> None:
     with listening(playing(), f"{RAW}&tag=a&extra=b:c&diarize=true&utterances=true") as session:
         accepted: dict[bytes, bytes] = dict(session.extra_headers or [])
         session.send_bytes(HALF_A_SECOND)
-        session.send_bytes(b"\1\0")
+        session.send_bytes(LARGE)
         say(session, "CloseStream")
         metadata = until_closed(session)[0][-1]
     assert metadata["request_id"] == accepted[b"dg-request-id"].decode()
-    assert metadata["sha256"] == sha256(HALF_A_SECOND + b"\1\0").hexdigest()
-    assert (metadata["duration"], metadata["channels"], metadata["transaction_key"]) == (0.5, 1, "deprecated")
+    assert metadata["sha256"] == sha256(HALF_A_SECOND + LARGE).hexdigest()
+    assert (metadata["duration"], metadata["channels"], metadata["transaction_key"]) == (33.268, 1, "deprecated")
     assert (metadata["tags"], metadata["extra"]) == (["a"], {"b": "c"})
     warnings = metadata["warnings"]
     assert isinstance(warnings, list)
@@ -293,8 +294,8 @@ def test_who_says_nothing_is_closed_after_the_tail() -> None:
 
 def test_keep_alive_keeps_a_stream_open() -> None:
     engine = playing()
-    with listening(engine, app=impatient(engine, idle_s=0.2)) as session:
-        for _ in range(8):
+    with listening(engine, app=impatient(engine, idle_s=0.5)) as session:
+        for _ in range(15):
             time.sleep(0.04)
             say(session, "KeepAlive")
         say(session, "CloseStream")
@@ -367,6 +368,14 @@ def test_without_the_key_the_handshake_is_refused(subprotocols: list[str]) -> No
 def test_a_wrong_option_is_refused_in_the_handshake(query: str) -> None:
     refusal = refusal_of(playing(), query)
     assert (refusal.status_code, refusal.json()["err_code"]) == (400, "Bad Request")
+
+
+def test_a_name_in_any_script_fits_into_the_header() -> None:
+    refusal = refusal_of(playing(), "model[%00]=1&model[%00]=2&language=%E4%BD%A0")
+    assert refusal.status_code == 400
+    assert refusal.headers["dg-error"].isascii()
+    assert refusal.headers["dg-error"].isprintable()
+    assert len(refusal_of(playing(), f"model={'x' * 4000}").headers["dg-error"]) == 500
 
 
 def test_one_stream_too_many_is_refused_in_the_handshake() -> None:
