@@ -1,11 +1,12 @@
 """The open segment of a stream as it grows, in; interim results out, as often as the machine finds time for them.
 
-One at a time. Each goes on from what the two before agreed on, so that only the rest is decoded again; whatever is not
+One at a time. Each goes on from what those before agreed on, so that only the rest is decoded again; whatever is not
 done in time is dropped, for the next one is more wanted.
 """
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,7 +17,7 @@ from service.audio.types import SAMPLE_RATE, Span
 from service.engine.streaming import Interim
 from service.engine.telling import Telling, shifted
 from service.engine.types import Request
-from service.recognition.agreement import settled
+from service.recognition.agreement import DRAFTS, settled
 from service.recognition.recognizer import Draft
 from service.recognition.tokenizer import text_of
 from service.recognition.types import Token
@@ -62,7 +63,8 @@ class Sketches:
         """`ask` has the open segment told once it has come to this sample."""
         self._drafting, self._telling, self._ask = drafting, telling, ask
         self._task: asyncio.Task[None] | None = None
-        self._known, self._before = Known(), Known()
+        self._known = Known()
+        self._drafts: deque[Known] = deque(maxlen=DRAFTS)
         self.settled = ""
         """How the text of the open segment begins, as far as that is told."""
 
@@ -74,7 +76,8 @@ class Sketches:
     def end(self) -> None:
         """No segment is open any more."""
         self.stop()
-        self._known, self._before, self.settled = Known(), Known(), ""
+        self._known, self.settled = Known(), ""
+        self._drafts.clear()
 
     def stop(self) -> None:
         """Let the one that is being made go."""
@@ -104,12 +107,13 @@ class Sketches:
 
     def _agree(self, drafted: Drafted) -> None:
         """Another model has other tokens: agreement begins anew then, and what was settled stays so in words."""
-        draft = Known(drafted.manifest.model, drafted.draft.tokens)
-        before = self._before if self._before.model == draft.model else Known()
-        agreed = settled(before.tokens, draft.tokens)
-        if self._known.model != draft.model or len(agreed) > len(self._known.tokens):
-            self._known = Known(draft.model, agreed)
+        model = drafted.manifest.model
+        self._drafts.append(Known(model, drafted.draft.tokens))
+        if len(self._drafts) < DRAFTS or {draft.model for draft in self._drafts} != {model}:
+            return
+        agreed = settled(*(draft.tokens for draft in self._drafts))
+        if self._known.model != model or len(agreed) > len(self._known.tokens):
+            self._known = Known(model, agreed)
         text = text_of([token.piece for token in agreed]).lstrip()
         if text.startswith(self.settled):
             self.settled = text
-        self._before = draft
