@@ -5,7 +5,7 @@ meanwhile are marks in the pipe, so that each takes effect at one sample of the 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from service.audio import endpoint
@@ -16,6 +16,7 @@ from service.audio.pipe import Pipe
 from service.audio.tape import Tape
 from service.audio.types import SAMPLE_RATE, RawFormat, Samples, Span
 from service.audio.vad import CHUNK, SpeechDetector
+from service.errors import AudioError
 
 TICK = SAMPLE_RATE // 10 // CHUNK * CHUNK
 """How often it is told how far the stream is: a tenth of a second."""
@@ -78,17 +79,17 @@ class Ear:
         """Listen to the end; whatever happens is told."""
         error: Exception | None = None
         try:
-            decode_live(self._pipe, raw, self._take)
+            error = self._decoded(raw)
+            self.cut("end")
         except Abandoned:
             return
         except Exception as failure:  # whatever it is, somebody waits to be told
             error = failure
-        self.cut("end")
         self._say(Over(error))
 
     def follow(self, rules: Rules) -> None:
         """Go by other rules from here on. A mark."""
-        self._rules = rules
+        self._rules = replace(rules, since=self._state.needed(self._rules))
 
     def cut(self, why: Literal["asked", "end"]) -> None:
         """End the segment here. A mark."""
@@ -101,6 +102,14 @@ class Ear:
         self._rest()
         self._state = endpoint.cleared(self._state)
         self._say(Forgotten())
+
+    def _decoded(self, raw: RawFormat | None) -> AudioError | None:
+        """What is wrong with the audio, if anything is: what could be heard before that counts."""
+        try:
+            decode_live(self._pipe, raw, self._take)
+        except AudioError as error:
+            return error
+        return None
 
     def _take(self, samples: Samples) -> None:
         self._tape.append(samples, needed=self._state.needed(self._rules))

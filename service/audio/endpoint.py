@@ -42,11 +42,13 @@ class Rules:
         threshold: probability at which a chunk is speech; it ends 0.15 below.
         lead: sound that a segment may hold before its speech.
         silence: what ends a turn.
+        since: what came before is not there any more: other rules let go of it.
     """
 
     threshold: float
     lead: int
     silence: int
+    since: int = 0
 
     @classmethod
     def of(cls, vad: VadOptions) -> "Rules":
@@ -119,14 +121,11 @@ class State:
 
     def span(self, rules: Rules) -> Span | None:
         """What of the open segment is to be recognised, up to now."""
-        return None if self.began is None else self._span(self.began, rules, self.clock)
+        return None if self.began is None else _span(self, rules, self.clock)
 
     def needed(self, rules: Rules) -> int:
         """The first sample that anybody may still ask for."""
-        return max(self.start, (self.clock if self.began is None else self.began) - rules.lead)
-
-    def _span(self, began: int, rules: Rules, end: int) -> Span:
-        return Span(max(self.start, began - rules.lead), end)
+        return max(self.start, rules.since, (self.clock if self.began is None else self.began) - rules.lead)
 
 
 def advance(state: State, probability: float, rules: Rules, *, length: int = CHUNK) -> tuple[State, tuple[Move, ...]]:
@@ -171,13 +170,15 @@ def _hushed(state: State, rules: Rules, length: int, probability: float) -> tupl
         state, cuts = _bounded(_weighed(state, state.began or 0, length, probability), rules)
         return state, (*further, *cuts)
     silence = state.clock - state.silent
+    if state.began is not None:
+        state = _weighed(state, state.began, length, probability)
     if state.began is not None and not state.certain and silence >= TAIL:  # a click
         state = replace(state, began=None, silent=state.silent if state.turn else None)
     if state.silent is not None and silence >= rules.silence:
         return _paused_long(state, rules)
     if state.began is None or not state.certain or state.silent is None or silence < TAIL:
         return state, ()
-    span = Span(max(state.start, state.began - rules.lead), state.silent + TAIL)
+    span = _span(state, rules, state.silent + TAIL)
     if state.clock - state.began >= LONG:
         ended = Ended(Span(state.start, state.clock), span, "length")
         return State(clock=state.clock, start=state.clock, turn=True, silent=state.silent), (ended,)
@@ -189,9 +190,14 @@ def _hushed(state: State, rules: Rules, length: int, probability: float) -> tupl
 def _paused_long(state: State, rules: Rules) -> tuple[State, tuple[Move, ...]]:
     """The turn is over; if it has been cut for its length, nothing may be left of it."""
     silent = state.clock if state.silent is None else state.silent
-    span = None if state.began is None else Span(max(state.start, state.began - rules.lead), silent + TAIL)
+    span = None if state.began is None else _span(state, rules, silent + TAIL)
     fresh = State(clock=state.clock, start=state.clock)
     return fresh, (Stopped(silent), Ended(Span(state.start, state.clock), span, "pause"))
+
+
+def _span(state: State, rules: Rules, end: int) -> Span:
+    """The speech of the open segment and what leads to it."""
+    return Span(state.needed(rules), end)
 
 
 def _confirmed(state: State) -> tuple[State, tuple[Move, ...]]:
@@ -215,6 +221,5 @@ def _bounded(state: State, rules: Rules) -> tuple[State, tuple[Move, ...]]:
     if state.began is None or state.clock - state.began < LONGEST:
         return state, ()
     at = state.faintest[1]
-    span = Span(max(state.start, state.began - rules.lead), at)
-    ended = Ended(Span(state.start, at), span, "length")
+    ended = Ended(Span(state.start, at), _span(state, rules, at), "length")
     return State(clock=state.clock, start=at, turn=True, began=at, certain=True), (ended,)
