@@ -199,3 +199,42 @@ def test_padding_of_neighbours_meets_in_the_middle() -> None:
 def test_speech_near_the_beginning_keeps_its_place_on_the_grid_of_20_ms(start: int, expected: int) -> None:
     (span,) = padded((Span(start, 16_000),), 16_000, padding=4800)
     assert span.start == expected
+
+
+LENGTHS = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 4 * SAMPLE_RATE + 7)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("split", [1, 7, CHUNK - 1, CHUNK, CHUNK + 1, SAMPLE_RATE, 10 * SAMPLE_RATE])
+def test_a_walk_hears_the_same_however_the_stream_was_split(length: int, split: int) -> None:
+    samples = talk()[:length]
+    walk = detector().walk()
+    heard = [answer for start in range(0, length, split) for answer in walk.push(samples[start : start + split])]
+    rest = walk.rest()
+    assert (rest is not None) == bool(length % CHUNK)
+    if rest is not None:
+        assert rest[1] == length % CHUNK
+        heard.append(rest[0])
+    expected = detector().chunk_probabilities(samples)
+    np.testing.assert_allclose(np.array(heard, np.float32), expected, rtol=0, atol=1e-6)
+    assert walk.rest() is None
+
+
+def test_a_walk_goes_on_behind_its_rest() -> None:
+    """The next chunk begins there, with what was before as its context."""
+    samples, at = talk()[: 4 * SAMPLE_RATE], 30 * CHUNK + 100
+    walk = detector().walk()
+    assert len(list(walk.push(samples[:at]))) == 30
+    assert walk.rest() is not None
+    behind = list(walk.push(samples[at:]))
+    assert len(behind) == (len(samples) - at) // CHUNK
+    np.testing.assert_array_equal(walk._row[0, :CONTEXT], samples[at : at + len(behind) * CHUNK][-CONTEXT:])
+    unbroken = detector().chunk_probabilities(samples)
+    assert np.mean((np.array(behind) > 0.5) != (unbroken[30 : 30 + len(behind)] > 0.5)) < 0.1
+
+
+def test_walks_are_apart() -> None:
+    first, second = detector().walk(), detector().walk()
+    samples = talk()[: 2 * SAMPLE_RATE]
+    pairs = [(list(first.push(part)), list(second.push(part))) for part in np.split(samples, 20)]
+    assert [a for a, _ in pairs] == [b for _, b in pairs]

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
-from service.audio.types import SAMPLE_RATE
+from service.audio.types import SAMPLE_RATE, Samples
 from service.backends.fake import FakeBackend, Line
 from service.errors import OptionError
-from service.recognition.recognizer import GROUP, Recognizer
-from service.recognition.types import FALLBACK_TEMPERATURES, Options
+from service.recognition.computation import run
+from service.recognition.recognizer import GROUP, Draft, Heed, Recognizer
+from service.recognition.types import FALLBACK_TEMPERATURES, Options, Token
 from tests.audio.speech import recording
 from tests.recognition.models import BASE, TINY, VARIANTS, clips, heard, recognizer, said, whisper, window
 
@@ -238,3 +239,52 @@ def test_a_window_whose_text_stops_early_is_decoded_in_halves() -> None:
 def test_a_window_with_little_speech_keeps_its_text_if_its_halves_say_no_more() -> None:
     (part,) = heard(Recognizer(fake_of(line("the end"), line("the"), line("end")), whisper()), EIGHT_SECONDS)
     assert "".join(segment.text for segment in part.segments) == " the end"
+
+
+def drafted(
+    one: Recognizer, samples: Samples, *, given: tuple[Token, ...] = (), options: Options | None = None
+) -> Draft:
+    asked = options or Options()
+    heed = Heed(one.known_languages(asked))
+    (draft,) = run(one.backend, one.family, [one.draft(window(samples), asked, heed, given)])
+    return draft
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("count", [0, 1, 4, 100])
+def test_a_draft_goes_on_from_what_is_given_as_it_would_have_itself(variant: str, count: int) -> None:
+    one, fox = recognizer(TINY, variant), recording("en/quick_brown_fox")
+    whole = drafted(one, fox)
+    again = drafted(one, fox, given=whole.tokens[:count])
+    assert [token.id for token in again.tokens] == [token.id for token in whole.tokens]
+    assert again.doubt is None
+    assert [token.logprob for token in again.tokens] == pytest.approx(
+        [token.logprob for token in whole.tokens], abs=0.02 if variant == "int8" else 1e-3
+    )
+
+
+def test_words_of_a_draft_stand_where_they_do_without_anything_given() -> None:
+    one, fox = recognizer(TINY, "fp32"), recording("en/quick_brown_fox")
+    options = Options(word_times=True)
+    whole = drafted(one, fox, options=options)
+    again = drafted(one, fox, given=whole.tokens[:4], options=options)
+    starts = [[word.start_s for segment in draft.segments for word in segment.words] for draft in (whole, again)]
+    assert starts[1] == pytest.approx(starts[0], abs=0.05)
+
+
+def test_a_draft_says_what_the_whole_says() -> None:
+    one, fox = recognizer(TINY, "fp32"), recording("en/quick_brown_fox")
+    draft = drafted(one, fox)
+    assert "".join(segment.text for segment in draft.segments).strip() == said(one, fox) == FOX
+
+
+def test_a_draft_that_looks_wrong_is_not_decoded_again() -> None:
+    fake = fake_of(line("mumble mumble", logit=9.0), line("the quick fox"))
+    draft = drafted(Recognizer(fake, whisper()), SECOND)
+    assert draft.doubt is not None
+    assert len(fake.batches) == 1
+
+
+def test_a_draft_tells_its_language() -> None:
+    draft = drafted(recognizer(BASE, "int8"), recording("es/conteo"))
+    assert draft.languages[0].code == "es"
