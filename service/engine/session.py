@@ -69,9 +69,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Event()
         self._pipe = Pipe(UNHEARD_BYTES, on_room=lambda: self._call(self._room.set))
-        self._ear = Ear(
-            detector, self._pipe, Rules.of(request.vad), lambda heard: self._call(lambda: self._hear(heard))
-        )
+        self._ear = Ear(detector, self._pipe, Rules.of(request.vad), self._overhear)
         self._telling = Telling(observer, hold=self._pipe.hold, resume=self._pipe.resume)
         self._telling.gap_s = request.utterance_gap_s
         self._sketches = Sketches(recognition, self._telling, ask=self._want)
@@ -79,6 +77,7 @@ class Session:
         self._works: set[asyncio.Task[Served]] = set()
         self._first_language = asyncio.Lock()
         self._language: Language | None = None
+        self._language_by: asyncio.Task[Served] | None = None
         self._began_s: float | None = None
         self._over = False
 
@@ -138,6 +137,7 @@ class Session:
             threading.Thread(target=self._ear.run, args=(raw,), name="wren-ear", daemon=True).start()
 
     def _overhear(self, heard: Heard) -> None:
+        """In the ear's thread."""
         self._call(lambda: self._hear(heard))
 
     def _call(self, work: Callable[[], None]) -> None:
@@ -205,10 +205,10 @@ class Session:
         self._telling.show(Interim(start_s, end_s, segments, settled, served.manifest), arrived_s=arrived_s)
 
     def _end(self, heard: Heard, ended: Ended) -> None:
+        if self._guess is not None and self._guess.span != ended.span:
+            self._drop_guess()
         guess, self._guess = self._guess, None
-        work = guess.work if guess is not None and guess.span == ended.span else None
-        if guess is not None and work is None:
-            guess.work.cancel()
+        work = None if guess is None else guess.work
         if work is None and heard.samples is not None:
             work = self._begin(heard.samples)
         cut = "length" if ended.cut == "pause" and not self._request.turns else ended.cut
@@ -218,9 +218,12 @@ class Session:
             self._sketches.begin(ended.segment.end)
 
     def _drop_guess(self) -> None:
-        if self._guess is not None:
-            self._guess.work.cancel()
-            self._guess = None
+        guess, self._guess = self._guess, None
+        if guess is None:
+            return
+        guess.work.cancel()
+        if self._language_by is guess.work:  # whether it was done in time must change nothing
+            self._language = self._language_by = None
 
     def _begin(self, samples: Samples) -> "asyncio.Task[Served]":
         work = asyncio.create_task(self._transcribed(samples))
@@ -240,7 +243,7 @@ class Session:
         async with self._first_language:
             served = await self._recognition.transcribe(self._recording(samples, "live"))
             if served.transcript.text and self._language is None:
-                self._language = served.transcript.languages[0]
+                self._language, self._language_by = served.transcript.languages[0], asyncio.current_task()
             return served
 
     def _recording(self, samples: Samples, priority: Priority) -> Request:

@@ -281,7 +281,7 @@ def test_who_does_not_pause_is_cut_at_the_longest() -> None:
 
 @pytest.mark.parametrize("dip", [0.6, 0.4, 0.2, 0.0])
 def test_the_cut_is_where_speech_was_least_likely_in_the_last_third(dip: float) -> None:
-    place = 11 * SAMPLE_RATE // CHUNK
+    place = LONGEST * 5 // 6 // CHUNK
     machine = Machine().hear((0.9, 100), (0.1, 1), (0.9, place - 101), (dip, 1), (0.9, LONGEST // CHUNK - place))
     (ended,) = machine.ended
     assert ended.segment.end == place * CHUNK + CHUNK // 2
