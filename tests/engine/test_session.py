@@ -120,6 +120,10 @@ def fox() -> bytes:
     return pcm(recording("en/quick_brown_fox"))
 
 
+def hello() -> bytes:
+    return pcm(recording("en/hello_world"))
+
+
 FOX_S = len(fox()) / 2 / SAMPLE_RATE
 
 
@@ -493,10 +497,10 @@ async def test_a_pause_that_does_not_last_tells_nothing_of_the_language() -> Non
     request = StreamRequest(raw=RAW, vad=VadOptions(silence_duration_ms=1500))
     async with session_of(recognition, request) as session:
         taking = Taking(session)
-        await session.feed(fox() + pcm(silence(0.5)))
+        await session.feed(hello() + pcm(silence(0.5)))
         await eventually(lambda: len(recognition.requests) == 1)
         await asyncio.sleep(0.02)
-        await session.feed(fox() + pcm(silence(2.0)))
+        await session.feed(hello() + pcm(silence(2.0)))
         await session.finish()
         first, _ = finals(await taking.end())
         assert first.languages[0].code == "fr"
