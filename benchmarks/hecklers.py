@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from benchmarks.live import ASKED, LINEAR16, Sound
 from benchmarks.servers import Server
+from service.cli.server import MAX_MESSAGE_BYTES
 
 DEEPGRAM, REALTIME = "/v1/listen", "/v1/realtime"
 QUERIES: Mapping[str, Mapping[str, str]] = {
@@ -23,8 +24,8 @@ QUERIES: Mapping[str, Mapping[str, str]] = {
     REALTIME: {"intent": "transcription"},
 }
 
-OVERSIZED = 17 * 2**20
-"""Bytes in one message: more than either protocol allows, and more than uvicorn lets in."""
+OVERSIZED = MAX_MESSAGE_BYTES
+"""Bytes of audio in one message: with base64, or one more byte, it is more than is let in."""
 
 LISTENED_S = 5.0
 """How long a heckler waits for what the server does about it; longer where it says nothing at all."""
@@ -150,7 +151,7 @@ async def asks_for_nonsense(one: Heckler) -> str:
 
 async def sends_too_much_at_once(one: Heckler) -> str:
     async with one.connection() as connection:
-        await connection.send(one.message(bytes(OVERSIZED)))
+        await connection.send(one.message(bytes(OVERSIZED + 1)))
         return await fate(connection)
 
 
