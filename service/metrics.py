@@ -67,12 +67,6 @@ class Metrics:
         self._switches = Counter(
             "wren_switches", "Times that another variant took over, by cause.", ("cause",), registry=registry
         )
-        self._streamed = Counter(
-            "wren_stream_audio_seconds",
-            "Seconds of live streams made final, by variant.",
-            ("variant",),
-            registry=registry,
-        )
         self._interims = Counter(
             "wren_stream_interims", "Interim results of live streams, by outcome.", ("outcome",), registry=registry
         )
@@ -133,10 +127,6 @@ class Metrics:
         self._audio.labels(variant).inc(duration_s)
         self._speed.observe(duration_s / total_s)
 
-    def count_streamed(self, *, variant: str, duration_s: float) -> None:
-        """Audio of a live stream: how fast that came is the speaker's doing."""
-        self._audio.labels(variant).inc(duration_s)
-
     def count_windows(self, *, windows: int, again: int) -> None:
         self._windows.inc(windows)
         self._again.inc(again)
@@ -171,7 +161,7 @@ class Metrics:
             self._lag.labels("interim").observe(lag_s)
 
     def settled(self, *, lag_s: float, audio_s: float, variant: str) -> None:
-        self._streamed.labels(variant).inc(audio_s)
+        self._audio.labels(variant).inc(audio_s)
         self._lag.labels("final").observe(lag_s)
 
     def restarted(self, reason: Restart) -> None:

@@ -24,8 +24,8 @@ from service.errors import OptionError
 from service.recognition import languages
 from service.recognition.types import Options
 
-ENDPOINTING_MS = 10
-"""Deepgram's default. What the engine holds for a pause is longer than that (`service.audio.endpoint`)."""
+ENDPOINTING_MS = 400
+"""A pause that ends an utterance, unless the client says. Deepgram has 10, but half a sentence is understood worse."""
 
 MULTI = "multi"
 """The language of a speaker of several: it is detected."""

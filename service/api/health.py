@@ -26,7 +26,7 @@ FULL_SHARE = 0.9
 _INDEX = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Wren</title>
 <h1>Wren</h1>
-<p>A speech-recognition server that speaks the OpenAI audio API. Try it:</p>
+<p>A speech-recognition server that speaks the OpenAI audio API, whole files and live, and Deepgram's. Try it:</p>
 <pre>curl -F file=@speech.wav -F model=auto {base}v1/audio/transcriptions</pre>
 <ul>
 <li><a href="docs">Every route, to try out</a></li>

@@ -155,8 +155,6 @@ class Tracing:
     def _finish_session(self, scope: Scope, trace: Trace, wire: "_Wire") -> None:
         route, total_ms, code = _template(scope), trace.elapsed_ms(), wire.code or LEFT
         self._metrics.count_request(route=route, status=code, total_s=total_ms / 1000)
-        if trace.variant is not None and trace.audio_s is not None:
-            self._metrics.count_streamed(variant=trace.variant, duration_s=trace.audio_s)
         _log.info(
             "session",
             request_id=trace.request_id,

@@ -142,7 +142,7 @@ class LocalEngine:
         self._running = Rooms(hearing, scheduler, backlog, Delays())
         timings = hosted.profile.timings
         speed = timings.speed if timings else hosted.profile.speed * executors
-        self._streams.start(detector, scheduler, speed)
+        self._streams.start(detector, hearing, scheduler, speed)
         _log.info("up to %d live streams at once: %s", self._streams.limit, self._streams.reason)
         await self._cascading.start()
         self._watching = asyncio.create_task(self._watch())

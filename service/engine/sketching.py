@@ -28,6 +28,9 @@ FIRST = SAMPLE_RATE * 3 // 10
 EVERY = SAMPLE_RATE * 2 // 5
 """Audio from one sketch to the next."""
 
+SHARE = 0.4
+"""Of a stream's time, that it spends on sketches at most: the busier the machine, the rarer they are."""
+
 LATE_S = 0.5
 """How far behind its audio an interim result may be; then it is dropped."""
 
@@ -85,9 +88,9 @@ class Sketches:
             self._task.cancel()
             self._task = None
 
-    def later(self, clock: int) -> None:
-        """Not now."""
-        self._ask(clock + EVERY)
+    def later(self, clock: int, *, took_s: float = 0.0) -> None:
+        """When the next one is due, as of this sample, if the last one took so long."""
+        self._ask(clock + max(EVERY, int(took_s / SHARE * SAMPLE_RATE)))
 
     def make(self, heard: Heard, request: Request, span: Span) -> None:
         """Make one of what the segment has grown to."""
@@ -95,7 +98,8 @@ class Sketches:
         self._task = asyncio.create_task(self._made(heard, request, span))
 
     async def _made(self, heard: Heard, request: Request, span: Span) -> None:
-        left_s = LATE_S - (time.monotonic() - heard.arrived_s)
+        began_s = time.monotonic()
+        left_s = LATE_S - (began_s - heard.arrived_s)
         drafted = await self._drafting.draft(request, self._known, left_s=left_s) if left_s > 0 else None
         if drafted is not None and drafted.draft.doubt is None:
             self._agree(drafted)
@@ -103,7 +107,7 @@ class Sketches:
             start_s, end_s = span.start / SAMPLE_RATE, span.end / SAMPLE_RATE
             interim = Interim(start_s, end_s, segments, self.settled, drafted.manifest)
             self._telling.show(interim, arrived_s=heard.arrived_s)
-        self.later(heard.clock)
+        self.later(heard.clock, took_s=time.monotonic() - began_s)
 
     def _agree(self, drafted: Drafted) -> None:
         """Another model has other tokens: agreement begins anew then, and what was settled stays so in words."""

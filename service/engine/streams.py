@@ -1,17 +1,19 @@
 """The live streams of an engine: who is let in, and what their sessions have recognised."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import numpy as np
 
-from service.audio.types import Piece, Window
+from service.audio.types import Window
 from service.audio.vad import SpeechDetector
 from service.engine.admission import streams_held
 from service.engine.choice import Choice
 from service.engine.deadline import in_time
 from service.engine.governor import Governor
+from service.engine.hearing import Hearing
 from service.engine.lease import Lease
 from service.engine.profile import Hosted
 from service.engine.scheduler import Scheduler
@@ -48,9 +50,9 @@ class Streams:
         self._coming = 0
         self.limit, self.reason = 0, "the engine was not started"
 
-    def start(self, detector: SpeechDetector, scheduler: Scheduler, speed: float) -> None:
+    def start(self, detector: SpeechDetector, hearing: Hearing, scheduler: Scheduler, speed: float) -> None:
         """Let streams in, as many as is carried at this speed."""
-        self._detector, self._scheduler = detector, scheduler
+        self._detector, self._hearing, self._scheduler = detector, hearing, scheduler
         self.carried_at(speed)
 
     def carried_at(self, speed: float) -> None:
@@ -110,10 +112,14 @@ class Streams:
             except WrenError:
                 return None
 
-    async def _drafted(self, hosted: Hosted, request: Request, known: Known, *, left_s: float) -> Drafted:
-        window, options = _whole(request), request.options
+    async def _drafted(self, hosted: Hosted, request: Request, known: Known, *, left_s: float) -> Drafted | None:
+        """With the speech found as it will be for the final: where words lie otherwise, others are heard."""
+        heard = await self._hearing.hear(request, hosted.recognizer.family)
+        window = _together(heard.windows)
+        if window is None:
+            return None
+        options, heed = request.options, Heed(hosted.recognizer.known_languages(request.options))
         given = known.tokens if known.model == hosted.manifest.model else ()
-        heed = Heed(hosted.recognizer.known_languages(options))
         ticket = Ticket(request.client, "interim", time.monotonic())
         drafting = self._scheduler.compute(
             hosted, lambda one: one.draft(window, options, heed, given), ticket=ticket, cost_s=window.duration_s
@@ -135,8 +141,12 @@ def _recording(request: StreamRequest) -> Request:
     return Request(b"", request.model, request.options, client=request.client, precision=request.precision)
 
 
-def _whole(request: Request) -> Window:
-    """All that has been said of a segment, pauses included."""
-    if not isinstance(request.audio, np.ndarray):
-        raise TypeError("a draft is made of samples")
-    return Window(request.audio, (Piece(0, 0, len(request.audio)),))
+def _together(windows: Sequence[Window]) -> Window | None:
+    """One window of all, so that there is one text to go on from; None without any."""
+    if len(windows) < 2:
+        return next(iter(windows), None)
+    pieces, filled = [], 0
+    for window in windows:
+        pieces += [replace(piece, window_start=piece.window_start + filled) for piece in window.pieces]
+        filled += len(window.samples)
+    return Window(np.concatenate([window.samples for window in windows]), tuple(pieces))

@@ -105,7 +105,7 @@ def test_audio_without_a_header_is_laid_out_as_is_said(
         ("true", True, ENDPOINTING_MS),
         ("0", True, 0),
         ("false", False, ENDPOINTING_MS),
-        ("False", False, 10),
+        ("False", False, ENDPOINTING_MS),
     ],
 )
 def test_endpointing_is_a_pause_or_none(value: str, turns: bool, silence_ms: int) -> None:
