@@ -124,7 +124,7 @@ class Ear:
     def _advance(self, probability: float, length: int) -> None:
         self._state, moves = endpoint.advance(self._state, probability, self._rules, length=length)
         self._say_all(moves)
-        state, span = self._state, self._state.span(self._rules)
+        state, span = self._state, self._state.span(self._rules, self._state.clock)
         if span is None:
             if state.clock - self._ticked >= TICK:
                 self._say(Passed())

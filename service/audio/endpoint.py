@@ -119,9 +119,9 @@ class State:
     paused: bool = False
     faintest: tuple[float, int] = (1.0, 0)
 
-    def span(self, rules: Rules) -> Span | None:
-        """What of the open segment is to be recognised, up to now."""
-        return None if self.began is None else _span(self, rules, self.clock)
+    def span(self, rules: Rules, end: int) -> Span | None:
+        """What of the open segment is to be recognised, up to this sample; None without speech."""
+        return None if self.began is None else Span(self.needed(rules), end)
 
     def needed(self, rules: Rules) -> int:
         """The first sample that anybody may still ask for."""
@@ -130,17 +130,19 @@ class State:
 
 def advance(state: State, probability: float, rules: Rules, *, length: int = CHUNK) -> tuple[State, tuple[Move, ...]]:
     """The next chunk, which is speech with this probability; fewer samples than a chunk before a cut."""
-    heard = replace(state, clock=state.clock + length)
+    start, state = state.clock, replace(state, clock=state.clock + length)
     if probability >= rules.threshold:
-        return _loud(heard, rules, length, probability)
-    if state.silent is None and state.began is not None and probability < rules.threshold - EXIT_MARGIN:
-        heard = replace(heard, silent=state.clock)
-    return _hushed(heard, rules, length, probability)
+        return _spoken(state, start, probability, rules)
+    if state.began is not None:
+        state = _weighed(state, start, probability)
+        if state.silent is None and probability < rules.threshold - EXIT_MARGIN:
+            state = replace(state, silent=start)
+    return _grown(state, rules) if state.silent is None else _hushed(state, state.silent, rules)
 
 
 def cut(state: State, rules: Rules, why: Literal["asked", "end"]) -> tuple[State, tuple[Move, ...]]:
     """End the segment and the turn here, whatever is being said."""
-    span = state.span(rules)
+    span = state.span(rules, state.clock)
     ended = Ended(Span(state.start, state.clock), span, why)
     stop = state.clock if state.silent is None else state.silent
     stopped = (Stopped(stop),) if state.turn else ()
@@ -152,74 +154,51 @@ def cleared(state: State) -> State:
     return State(clock=state.clock, start=state.clock)
 
 
-def _loud(state: State, rules: Rules, length: int, probability: float) -> tuple[State, tuple[Move, ...]]:
-    moves: list[Move] = [Resumed()] if state.paused else []
-    began = state.clock - length if state.began is None else state.began
-    state = replace(state, began=began, silent=None, paused=False)
-    state, further = _confirmed(state)
-    state, cuts = _bounded(_weighed(state, began, length, probability), rules)
-    return state, (*moves, *further, *cuts)
+def _spoken(state: State, start: int, probability: float, rules: Rules) -> tuple[State, tuple[Move, ...]]:
+    resumed = (Resumed(),) if state.paused else ()
+    began = start if state.began is None else state.began
+    state = _weighed(replace(state, began=began, silent=None, paused=False), start, probability)
+    state, moves = _grown(state, rules)
+    return state, (*resumed, *moves)
 
 
-def _hushed(state: State, rules: Rules, length: int, probability: float) -> tuple[State, tuple[Move, ...]]:
-    """Not clearly speech, and maybe silence for a while."""
-    if state.silent is None:
-        if state.began is None:
-            return state, ()
-        state, further = _confirmed(state)
-        state, cuts = _bounded(_weighed(state, state.began or 0, length, probability), rules)
-        return state, (*further, *cuts)
-    silence = state.clock - state.silent
-    if state.began is not None:
-        state = _weighed(state, state.began, length, probability)
-    if state.began is not None and not state.certain and silence >= TAIL:  # a click
-        state = replace(state, began=None, silent=state.silent if state.turn else None)
-    if state.silent is not None and silence >= rules.silence:
-        return _paused_long(state, rules)
-    if state.began is None or not state.certain or state.silent is None or silence < TAIL:
+def _grown(state: State, rules: Rules) -> tuple[State, tuple[Move, ...]]:
+    """The open segment is longer: it may be certain now, or too long."""
+    if state.began is None:
         return state, ()
-    span = _span(state, rules, state.silent + TAIL)
-    if state.clock - state.began >= LONG:
-        ended = Ended(Span(state.start, state.clock), span, "length")
-        return State(clock=state.clock, start=state.clock, turn=True, silent=state.silent), (ended,)
-    if state.paused:
-        return state, ()
-    return replace(state, paused=True), (Paused(span),)
-
-
-def _paused_long(state: State, rules: Rules) -> tuple[State, tuple[Move, ...]]:
-    """The turn is over; if it has been cut for its length, nothing may be left of it."""
-    silent = state.clock if state.silent is None else state.silent
-    span = None if state.began is None else _span(state, rules, silent + TAIL)
-    fresh = State(clock=state.clock, start=state.clock)
-    return fresh, (Stopped(silent), Ended(Span(state.start, state.clock), span, "pause"))
-
-
-def _span(state: State, rules: Rules, end: int) -> Span:
-    """The speech of the open segment and what leads to it."""
-    return Span(state.needed(rules), end)
-
-
-def _confirmed(state: State) -> tuple[State, tuple[Move, ...]]:
-    """Speech once it has lasted long enough."""
-    if state.began is None or state.certain or state.clock - state.began < MIN_SPEECH_MS * SAMPLE_RATE // 1000:
-        return state, ()
-    moves = () if state.turn else (Began(state.began),)
-    return replace(state, certain=True, turn=True), moves
-
-
-def _weighed(state: State, began: int, length: int, probability: float) -> State:
-    """Remember where the segment could best be cut."""
-    late = state.clock - began > LONGEST - LONGEST // 3
-    if late and probability <= state.faintest[0]:
-        return replace(state, faintest=(probability, state.clock - length // 2))
-    return state
-
-
-def _bounded(state: State, rules: Rules) -> tuple[State, tuple[Move, ...]]:
-    """Cut a segment that has grown too long; what is behind the cut opens the next one."""
-    if state.began is None or state.clock - state.began < LONGEST:
-        return state, ()
+    length = state.clock - state.began
+    moves: tuple[Move, ...] = ()
+    if not state.certain and length >= MIN_SPEECH_MS * SAMPLE_RATE // 1000:
+        moves = () if state.turn else (Began(state.began),)
+        state = replace(state, certain=True, turn=True)
+    if length < LONGEST:
+        return state, moves
     at = state.faintest[1]
-    ended = Ended(Span(state.start, at), _span(state, rules, at), "length")
-    return State(clock=state.clock, start=at, turn=True, began=at, certain=True), (ended,)
+    rest = State(clock=state.clock, start=at, turn=True, began=at, certain=True)
+    return rest, (*moves, Ended(Span(state.start, at), state.span(rules, at), "length"))
+
+
+def _hushed(state: State, silent: int, rules: Rules) -> tuple[State, tuple[Move, ...]]:
+    """It has been silent for a while: that may be a pause, the end of a long segment, or of the turn."""
+    silence = state.clock - silent
+    if silence < TAIL:
+        return state, ()
+    if not state.certain:  # a click, if anything
+        state = replace(state, began=None, silent=silent if state.turn else None)
+    span, segment = state.span(rules, silent + TAIL), Span(state.start, state.clock)
+    if state.turn and silence >= rules.silence:
+        return State(clock=state.clock, start=state.clock), (Stopped(silent), Ended(segment, span, "pause"))
+    if span is None or state.began is None:
+        return state, ()
+    if state.clock - state.began >= LONG:
+        rest = State(clock=state.clock, start=state.clock, turn=True, silent=silent)
+        return rest, (Ended(segment, span, "length"),)
+    return (state, ()) if state.paused else (replace(state, paused=True), (Paused(span),))
+
+
+def _weighed(state: State, start: int, probability: float) -> State:
+    """Remember where the segment could best be cut, should it grow too long."""
+    late = state.began is not None and state.clock - state.began > LONGEST - LONGEST // 3
+    if late and probability <= state.faintest[0]:
+        return replace(state, faintest=(probability, (start + state.clock) // 2))
+    return state

@@ -152,6 +152,7 @@ class LocalEngine:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
+        await self._streams.close()
         await self._cascading.close()
         await self._governor.close()
         await self._variants.close()

@@ -29,6 +29,9 @@ UNHEARD_BYTES = 2**20
 HURRIED_S = 2.0
 """A stream that is so far ahead of the clock is a file: nobody watches its interim results."""
 
+END_S = 1.0
+"""How long an ear may take to end: what it decodes at once takes some milliseconds."""
+
 NOTHING_SENT = RawFormat("linear16", SAMPLE_RATE)
 """How an end without any audio is heard: no container is missing then."""
 
@@ -78,6 +81,7 @@ class Session:
         self._first_language = asyncio.Lock()
         self._language: Language | None = None
         self._language_by: asyncio.Task[Served] | None = None
+        self._thread: threading.Thread | None = None
         self._began_s: float | None = None
         self._over = False
 
@@ -129,12 +133,15 @@ class Session:
         for work in self._works:
             work.cancel()
         await asyncio.gather(*self._works, return_exceptions=True)
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, END_S)
 
     def _listen(self, raw: RawFormat | None) -> None:
         """Begin to, if that was not done: until then it may be said how the audio is laid out."""
         if self._began_s is None:
             self._began_s = time.monotonic()
-            threading.Thread(target=self._ear.run, args=(raw,), name="wren-ear", daemon=True).start()
+            self._thread = threading.Thread(target=self._ear.run, args=(raw,), name="wren-ear", daemon=True)
+            self._thread.start()
 
     def _overhear(self, heard: Heard) -> None:
         """In the ear's thread."""

@@ -1,5 +1,6 @@
 """The live streams of an engine: who is let in, and what their sessions have recognised."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -58,6 +59,10 @@ class Streams:
     def carried_at(self, speed: float) -> None:
         """Seconds of audio are recognised a second at this speed from now on."""
         self.limit, self.reason = streams_held(speed, self._most)
+
+    async def close(self) -> None:
+        """Drop whatever they have in work."""
+        await asyncio.gather(*(session.close() for session in self._sessions))
 
     @property
     def lag_s(self) -> float:

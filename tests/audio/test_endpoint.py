@@ -163,7 +163,7 @@ def test_whatever_may_still_be_asked_for_is_needed(seed: int) -> None:
     for _ in range(3000):
         needed = state.needed(RULES)
         state, moves = advance(state, chance.choice([0.0, 0.4, 0.9]) if chance.random() < 0.05 else 0.9, RULES)
-        spans = [move.span for move in moves if isinstance(move, Paused | Ended)] + [state.span(RULES)]
+        spans = [move.span for move in moves if isinstance(move, Paused | Ended)] + [state.span(RULES, state.clock)]
         assert all(span.start >= needed for span in spans if span is not None)
 
 
