@@ -3,7 +3,20 @@
 import typer
 
 from service import __version__
-from service.cli import compress, doctor, evaluate, models, plan, precision, profile, report, serve, serving, transcribe
+from service.cli import (
+    compress,
+    doctor,
+    evaluate,
+    listen,
+    models,
+    plan,
+    precision,
+    profile,
+    report,
+    serve,
+    serving,
+    transcribe,
+)
 
 app = typer.Typer(
     name="wren",
@@ -15,6 +28,7 @@ app = typer.Typer(
 )
 app.command()(serve.serve)
 app.command()(transcribe.transcribe)
+app.command()(listen.listen)
 app.command()(compress.compress)
 app.command()(evaluate.evaluate)
 app.command()(plan.plan)

@@ -30,9 +30,7 @@ class Remote:
     """The server at `url`, by default the one that this environment would start."""
 
     def __init__(self, url: str | None, key: str | None) -> None:
-        settings = read_settings()
-        self._url = (url or address(settings.host, settings.port)).rstrip("/").removesuffix("/v1")
-        self._key = key or next(iter(settings.keys), None)
+        self._url, self._key = server_of(url, key)
 
     def ask(self, kind: type[Body], method: str, path: str, sent: "BaseModel | None" = None) -> Body:
         """The answer; of what is sent only what was set."""
@@ -56,6 +54,13 @@ class Remote:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
             fail(f"No server answers at {self._url}: {reason}. Start it (`wren serve`), or say where it is (--url).")
+
+
+def server_of(url: str | None, key: str | None) -> tuple[str, str | None]:
+    """Where it answers, without a path, and the key that it takes; None if this environment has none."""
+    settings = read_settings()
+    place = (url or address(settings.host, settings.port)).rstrip("/").removesuffix("/v1")
+    return place, key or next(iter(settings.keys), None)
 
 
 def path_of(name: str, what: str, **query: str) -> str:
