@@ -84,7 +84,9 @@ def spoken(utterances: Sequence[Utterance]) -> list[Sound]:
     return [sound(u.name, head, chunk_s=CHUNK_S, pause_s=pause_s) for u, head, pause_s in rows]
 
 
-async def at_once(server: Server, todo: Iterator[Sound], asked: Mapping[str, str], *, streams: int) -> list[Heard]:
+async def at_once(
+    server: Server, todo: Iterator[Sound], asked: Mapping[str, str], *, streams: int, paced: bool = True
+) -> list[Heard]:
     """So many streams take the next sound until there is none; what is refused counts, and is not sent again."""
     found: list[Heard] = []
     offsets = random.Random(streams)
@@ -92,7 +94,7 @@ async def at_once(server: Server, todo: Iterator[Sound], asked: Mapping[str, str
     async def speaker() -> None:
         await asyncio.sleep(offsets.uniform(0, MOST_OFFSET_S))
         for one in todo:
-            heard = await stream(server, one, asked)
+            heard = await stream(server, one, asked, paced=paced)
             found.append(heard)
             if heard.code != 1000:
                 await asyncio.sleep(one.duration_s)
@@ -160,20 +162,23 @@ def lags(server: Server, recordings: Sequence[Utterance], first: Words, asked: a
 
 def streamed(server: Server, recordings: Sequence[Utterance], asked: argparse.Namespace) -> list[Heard]:
     told = {"interim_results": "true", "endpointing": str(asked.endpointing)}
-    return asyncio.run(at_once(server, iter(sounds(recordings)), told, streams=asked.scored_at_once))
+    todo = iter(sounds(recordings))
+    return asyncio.run(at_once(server, todo, told, streams=asked.scored_at_once, paced=not asked.fast))
 
 
 def parsed() -> argparse.Namespace:
     parser = options.parser(__doc__, sets=SETS)
     parser.add_argument("--model", default="whisper-tiny.en:int8")
-    parser.add_argument("--streams", nargs="+", type=int, help="at once; default: 1 4 8 12 16, without --data 1 2")
+    parser.add_argument("--streams", nargs="*", type=int, help="at once; default: 1 4 8 12 16, without --data 1 2")
     parser.add_argument("--seconds", type=float, help="for each number of streams; default: 60, without --data 6")
     parser.add_argument("--endpointing", type=int, default=300, help="milliseconds of silence that end a turn")
     parser.add_argument("--scored-at-once", type=int, default=SCORED_AT_ONCE, help="streams while words are compared")
+    parser.add_argument("--fast", action="store_true", help="compare words without waiting: finals are the same")
     parser.add_argument("--max-streams", type=int, help="WREN_MAX_STREAMS; left out, what was measured")
     parser.add_argument("--peer", help="URL of another server that speaks the Deepgram protocol")
     asked = parser.parse_args()
-    asked.streams = asked.streams or ([1, 4, 8, 12, 16] if asked.data else [1, 2])
+    if asked.streams is None:
+        asked.streams = [1, 4, 8, 12, 16] if asked.data else [1, 2]
     asked.seconds = options.size(asked, asked.seconds, full=60.0, trial=6.0)
     return asked
 
