@@ -32,9 +32,9 @@ class Ending:
     heard: Span | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Passage:
-    """The stream is so far, and nobody spoke lately."""
+    """The stream is so far, and nobody spoke lately; `at_s` moves on while it waits behind all else."""
 
     at_s: float
 
@@ -60,11 +60,17 @@ class Telling:
         self._line: asyncio.Queue[StreamEvent | Ending | Passage | End] = asyncio.Queue()
         self._idle = self._held = False
         self._word_s: float | None = None
+        self._last: StreamEvent | Ending | Passage | End | None = None
+        """What waits behind all else."""
         self.gap_s: float | None = None
         self.lag_s = 0.0
 
     def add(self, item: StreamEvent | Ending | Passage | End) -> None:
         """Tell this behind all else."""
+        if isinstance(item, Passage) and isinstance(self._last, Passage):
+            self._last.at_s = item.at_s
+            return
+        self._last = item
         self._line.put_nowait(item)
         if not self._held and self._line.qsize() >= MOST_AHEAD:
             self._held = True
@@ -96,6 +102,8 @@ class Telling:
             item = await self._line.get()
         finally:
             self._idle = False
+        if item is self._last:
+            self._last = None
         if self._held and self._line.qsize() < MOST_AHEAD // 2:
             self._held = False
             self._resume()

@@ -278,6 +278,20 @@ async def test_a_gap_without_a_word_is_told_once() -> None:
     assert [gap.last_word_s for gap in gaps] == [texts[0].segments[-1].end_s, texts[2].segments[-1].end_s]
 
 
+async def test_silence_is_heard_on_while_a_final_is_in_work() -> None:
+    recognition = Scripted()
+    recognition.gate = asyncio.Event()
+    async with session_of(recognition, StreamRequest(raw=RAW, utterance_gap_s=1.5)) as session:
+        taking = Taking(session)
+        await session.feed(fox() + pcm(silence(10.0)) + hello())
+        await eventually(lambda: len(recognition.requests) == 1 and session._pipe.buffered_bytes == 0)
+        recognition.gate.set()
+        await session.finish()
+        kinds = [type(event) for event in await taking.end() if not isinstance(event, Interim)]
+        turn = [SpeechStarted, SpeechStopped, Final]
+        assert kinds == [*turn, UtteranceEnded, *turn]
+
+
 async def test_the_layout_cannot_change_once_audio_was_sent() -> None:
     async with session_of() as session:
         session.configure(StreamRequest(raw=RawFormat("mulaw", 8000)))
