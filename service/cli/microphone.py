@@ -1,7 +1,8 @@
 """A microphone in, chunks of audio out, by the library `sounddevice`: the only module that knows it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
@@ -34,7 +35,7 @@ def spoken_into(device: str | None) -> AsyncIterator[bytes]:
     return _recorded(_library(), int(device) if device is not None and device.isdecimal() else device)
 
 
-async def _recorded(sounddevice: ModuleType, device: str | int | None) -> AsyncIterator[bytes]:
+async def _recorded(sounddevice: ModuleType, device: str | int | None) -> AsyncGenerator[bytes, None]:
     loop = asyncio.get_running_loop()
     blocks: asyncio.Queue[bytes] = asyncio.Queue()
 
@@ -45,6 +46,8 @@ async def _recorded(sounddevice: ModuleType, device: str | int | None) -> AsyncI
         _explained(sounddevice),
         sounddevice.RawInputStream(SAMPLE_RATE, BLOCK, device, channels=1, dtype="int16", callback=take),
     ):
+        if sys.stderr.isatty():
+            sys.stderr.write("Listening; Ctrl-C ends it.\n")
         while True:
             yield await blocks.get()
 
