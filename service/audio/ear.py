@@ -67,7 +67,8 @@ class Ear:
     """Made on the event loop; `run` is its thread's work, and whatever is a mark is called there.
 
     Attributes:
-        wanted: the open segment is told as it stands once so many samples were heard; None for not at all.
+        wanted: the open segment is told as it stands once so many samples were heard and somebody speaks; None for not
+            at all.
     """
 
     def __init__(self, detector: SpeechDetector, pipe: Pipe, rules: Rules, tell: Callable[[Heard], None]) -> None:
@@ -128,7 +129,7 @@ class Ear:
         if span is None:
             if state.clock - self._ticked >= TICK:
                 self._say(Passed())
-        elif self.wanted is not None and state.clock >= self.wanted and state.certain and not state.paused:
+        elif self.wanted is not None and state.clock >= self.wanted and state.certain and state.silent is None:
             self.wanted = None
             self._say(Grown(span), span)
 

@@ -99,12 +99,16 @@ class Session:
             self._pipe.put(audio)
 
     async def commit(self) -> None:
-        self._listen(self._request.raw)
-        self._pipe.mark(lambda: self._ear.cut("asked"))
+        if self._thread is not None:
+            self._pipe.mark(lambda: self._ear.cut("asked"))
+        else:  # there is nothing to hear yet, nor may it be known how
+            self._telling.add(Ending(Span(0, 0), "asked", time.monotonic()))
 
     async def clear(self) -> None:
-        self._listen(self._request.raw)
-        self._pipe.mark(self._ear.clear)
+        if self._thread is not None:
+            self._pipe.mark(self._ear.clear)
+        else:
+            self._telling.add(Cleared(0.0))
 
     async def finish(self) -> None:
         self._listen(NOTHING_SENT)
@@ -206,10 +210,11 @@ class Session:
         """A guess that is neither dropped nor final yet is the best interim result."""
         if self._guess is not guess or guess.work.cancelled() or guess.work.exception() is not None:
             return
-        served, start_s = guess.work.result(), guess.span.start / SAMPLE_RATE
+        served, start_s, end_s = guess.work.result(), guess.span.start / SAMPLE_RATE, guess.span.end / SAMPLE_RATE
         segments = shifted(served.transcript.segments, start_s)
-        end_s, settled = guess.span.end / SAMPLE_RATE, self._sketches.settled
-        self._telling.show(Interim(start_s, end_s, segments, settled, served.manifest), arrived_s=arrived_s)
+        if segments:
+            interim = Interim(start_s, end_s, segments, self._sketches.settled, served.manifest)
+            self._telling.show(interim, arrived_s=arrived_s)
 
     def _end(self, heard: Heard, ended: Ended) -> None:
         if self._guess is not None and self._guess.span != ended.span:

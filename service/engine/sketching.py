@@ -5,6 +5,7 @@ done in time is dropped, for the next one is more wanted.
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -22,13 +23,18 @@ from service.recognition.recognizer import Draft
 from service.recognition.tokenizer import text_of
 from service.recognition.types import Token
 
+_log = logging.getLogger(__name__)
+
 FIRST = SAMPLE_RATE * 3 // 10
 """Speech before the first sketch: a word, mostly."""
 
 EVERY = SAMPLE_RATE * 2 // 5
 """Audio from one sketch to the next."""
 
-SHARE = 0.4
+AGAIN = SAMPLE_RATE * 3 // 20
+"""The same until one has said something."""
+
+SHARE = 0.3
 """Of a stream's time, that it spends on sketches at most: the busier the machine, the rarer they are."""
 
 LATE_S = 0.5
@@ -88,9 +94,9 @@ class Sketches:
             self._task.cancel()
             self._task = None
 
-    def later(self, clock: int, *, took_s: float = 0.0) -> None:
-        """When the next one is due, as of this sample, if the last one took so long."""
-        self._ask(clock + max(EVERY, int(took_s / SHARE * SAMPLE_RATE)))
+    def later(self, clock: int) -> None:
+        """Not now."""
+        self._ask(clock + EVERY)
 
     def make(self, heard: Heard, request: Request, span: Span) -> None:
         """Make one of what the segment has grown to."""
@@ -99,15 +105,25 @@ class Sketches:
 
     async def _made(self, heard: Heard, request: Request, span: Span) -> None:
         began_s = time.monotonic()
-        left_s = LATE_S - (began_s - heard.arrived_s)
-        drafted = await self._drafting.draft(request, self._known, left_s=left_s) if left_s > 0 else None
-        if drafted is not None and drafted.draft.doubt is None:
+        drafted = await self._drafted(request, left_s=LATE_S - (began_s - heard.arrived_s))
+        if drafted is None:
+            self._telling.missed()
+        elif drafted.draft.segments and drafted.draft.doubt is None:
             self._agree(drafted)
             segments = shifted(drafted.draft.segments, span.start / SAMPLE_RATE)
             start_s, end_s = span.start / SAMPLE_RATE, span.end / SAMPLE_RATE
             interim = Interim(start_s, end_s, segments, self.settled, drafted.manifest)
             self._telling.show(interim, arrived_s=heard.arrived_s)
-        self.later(heard.clock, took_s=time.monotonic() - began_s)
+        took = int((time.monotonic() - began_s) / SHARE * SAMPLE_RATE)
+        self._ask(heard.clock + max(took, EVERY if self._drafts else AGAIN))
+
+    async def _drafted(self, request: Request, *, left_s: float) -> Drafted | None:
+        """Nothing if it cannot be had in time; whatever fails here is no reason to make no others."""
+        try:
+            return await self._drafting.draft(request, self._known, left_s=left_s) if left_s > 0 else None
+        except Exception:
+            _log.exception("a sketch failed")
+            return None
 
     def _agree(self, drafted: Drafted) -> None:
         """Another model has other tokens: agreement begins anew then, and what was settled stays so in words."""

@@ -83,6 +83,10 @@ class Telling:
             self._line.put_nowait(interim)
         self._observer.sketched(lag_s=time.monotonic() - arrived_s if told else None)
 
+    def missed(self) -> None:
+        """There would have been an interim result, but not in time."""
+        self._observer.sketched(lag_s=None)
+
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
         """Each as its turn comes, to the end."""
         while not isinstance(item := await self._next(), End):

@@ -53,10 +53,11 @@ def _bare(word: str) -> str:
 
 
 def _alike(sent: Sequence[str], words: Sequence[str]) -> int:
-    """How many of `words` differ least from all that was sent; of equals, the number nearest to that."""
+    """How many of `words` differ least from all that was sent; of equals, those that end as that does, or as many."""
     row = list(range(len(words) + 1))
     for number, word in enumerate(sent, start=1):
         before, row = row, [number]
         for index, other in enumerate(words):
             row.append(min(before[index] + (word != other), before[index + 1] + 1, row[index] + 1))
-    return min(range(len(row)), key=lambda count: (row[count], abs(count - len(sent))))
+    ends = [not count or words[count - 1] != sent[-1] for count in range(len(row))] if sent else [False] * len(row)
+    return min(range(len(row)), key=lambda count: (row[count], ends[count], abs(count - len(sent))))

@@ -17,7 +17,7 @@ from service.engine.streaming import (
     StreamRequest,
     UtteranceEnded,
 )
-from service.errors import EmptyAudio, OptionError, RecognitionFailed, UndecodableAudio
+from service.errors import OptionError, RecognitionFailed, UndecodableAudio
 from service.recognition.types import Options
 from tests.audio.speech import detector
 from tests.engine.hosting import eventually
@@ -163,14 +163,15 @@ async def test_a_stream_whose_audio_cannot_be_decoded_ends_with_what_is_wrong() 
             await taking.end()
 
 
-async def test_a_container_without_a_byte_is_empty_only_if_something_was_asked() -> None:
+async def test_a_container_without_a_byte_is_silence() -> None:
     assert [final.cut for final in finals(await heard(b"", request=StreamRequest()))] == ["end"]
     async with session_of(request=StreamRequest()) as session:
         taking = Taking(session)
         await session.commit()
+        await session.clear()
         await session.finish()
-        with pytest.raises(EmptyAudio):
-            await taking.end()
+        asked, forgotten, end = await taking.end()
+        assert (asked, forgotten, end) == (Final(0.0, 0.0, (), "asked"), Cleared(0.0), Final(0.0, 0.0, (), "end"))
 
 
 async def test_interims_follow_the_speech_and_what_is_settled_only_grows() -> None:
