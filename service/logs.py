@@ -31,7 +31,8 @@ def configure(*, log_format: LogFormat, level: str) -> None:
     # Wren logs a line a request with more in it than theirs.
     for name in ("uvicorn.access", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # It logs every WebSocket with its query, in which a browser's key is; Wren logs one line a session without it.
+    # It logs every WebSocket with its query, in which a browser's key is; Wren logs one line a session without it. And
+    # it takes every handshake that is refused with a response for a fault.
     logging.getLogger("uvicorn.error").addFilter(_is_no_handshake)
     # It warns of every malformed body, which is the client's fault and in the answer.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
@@ -47,7 +48,7 @@ def configure(*, log_format: LogFormat, level: str) -> None:
 
 
 def _is_no_handshake(record: logging.LogRecord) -> bool:
-    return '"WebSocket %s"' not in str(record.msg)
+    return not any(sign in str(record.msg) for sign in ('"WebSocket %s"', "without completing handshake"))
 
 
 def _renderers(log_format: LogFormat) -> tuple[Processor, ...]:

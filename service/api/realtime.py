@@ -1,5 +1,7 @@
 """`WS /v1/realtime`: lets a client in and tells it why, where it does not; the session itself is `realtime_session`."""
 
+from contextlib import suppress
+
 from fastapi import APIRouter, WebSocket
 
 from service.api import auth
@@ -8,7 +10,7 @@ from service.api.errors import failure_of
 from service.api.realtime_configuration import Configuration
 from service.api.realtime_session import RealtimeSession
 from service.api.realtime_told import error_event
-from service.api.sockets import FAULT, POLICY, TRY_LATER, Socket
+from service.api.sockets import FAULT, POLICY, TRY_LATER, ClientLeft, Socket
 from service.api.tracing import trace_of
 from service.engine.types import Engine
 from service.errors import WrenError
@@ -37,7 +39,8 @@ class RealtimeRoutes:
             await self._session(websocket, socket).run()
         except Exception as error:
             failure = failure_of(error)
-            await socket.send(error_event(failure.detail))
+            with suppress(ClientLeft):
+                await socket.send(error_event(failure.detail))
             if not isinstance(error, WrenError):
                 raise
             await socket.close(close_code(failure.status), failure.detail.message)

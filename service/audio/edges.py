@@ -41,26 +41,26 @@ def settled(spans: tuple[Span, ...], level: Levels) -> tuple[Span, ...]:
     return _apart([Span(start, end) if start < end else span for span, start, end in moved])
 
 
-def led(spans: tuple[Span, ...], level: Levels) -> tuple[Span, ...]:
+def led(spans: tuple[Span, ...], level: Levels, *, preceded: bool) -> tuple[Span, ...]:
     """Padded spans whose words begin where the sound does, if it begins shortly before the speech.
 
-    Sound begins behind digital silence or with the recording; a breath there belongs to the word behind it. Where it
-    begins before the padding, the span reaches back to it.
+    Sound begins behind digital silence or with the recording, unless that is `preceded` by more of the same sound; a
+    breath there belongs to the word behind it. Where it begins before the padding, the span reaches back to it.
     """
     found = []
     free = 0
     for span in spans:
-        found.append(_led(span, level, free=free))
+        found.append(_led(span, level, free=free, preceded=preceded))
         free = span.end
     return tuple(found)
 
 
-def _led(span: Span, level: Levels, *, free: int) -> Span:
+def _led(span: Span, level: Levels, *, free: int, preceded: bool) -> Span:
     """The span, from `free` on at the earliest, its grid of 20 ms kept."""
     speech = span.start + span.lead
     first = max(0, speech // FRAME - BREATH)
     silent = np.flatnonzero(level[first : speech // FRAME] < SILENCE)
-    if not len(silent) and speech // FRAME > BREATH:
+    if not len(silent) and (preceded or speech // FRAME > BREATH):
         return span
     sound = (first + int(silent[-1]) + 1) * FRAME if len(silent) else 0
     steps = min(-(-max(0, span.start - sound) // STEP), max(0, span.start - free) // STEP)

@@ -16,7 +16,7 @@ import numpy as np
 from service.audio.headerless import frame_bytes, read_headerless
 from service.audio.pipe import Pipe
 from service.audio.resample import Block, Resampler
-from service.audio.sniff import LIVE_HEAD_BYTES, sniff_head
+from service.audio.sniff import LIVE_HEAD_BYTES, UNKNOWN, sniff_head
 from service.audio.types import RawFormat, Samples
 from service.audio.wav import WavData, WavHeader, read_wav_header
 from service.errors import UndecodableAudio
@@ -29,6 +29,8 @@ _LEAST_PER_S = 100
 
 _MAX_SOUNDLESS_BYTES = 4 * 2**20
 """Between two frames, pictures among them. FFmpeg collects a packet until it is whole, whatever size it claims."""
+
+HOW_TO_SAY = "if it has no header, its encoding and sample rate have to be said"
 
 _MAX_TRAILER_BYTES = 2**16
 """What may follow where the sound has ended, as a file sent as a stream has it: tags, indexes, padding."""
@@ -47,16 +49,16 @@ def decode_live(pipe: Pipe, raw: RawFormat | None, on_samples: Callable[[Samples
             that ends before the stream does.
         NoAudioStream: a film without sound.
     """
-    resampler = Resampler(lambda samples: _hand_out(samples, on_samples))
-    source = _PipeSource(pipe, before_mark=resampler.flush)
+    resampler = Resampler()
+    source = _PipeSource(pipe, before_mark=lambda: _hand_out(resampler.flush(), on_samples))
     try:
         for block in _blocks(source, raw):
-            resampler.push(block)
+            _hand_out(resampler.push(block), on_samples)
             source.note_sound(block)
         source.pass_trailer()
     finally:
         source.check()  # what went wrong in reading, before what that led to
-    resampler.flush()
+    _hand_out(resampler.flush(), on_samples)
 
 
 def _hand_out(samples: Samples, on_samples: Callable[[Samples], None]) -> None:
@@ -69,6 +71,8 @@ def _blocks(source: "_PipeSource", raw: RawFormat | None) -> Iterator[Block]:
         source.least = _least_bytes(raw)
         return read_headerless(source, raw)
     kind = sniff_head(source.peek(LIVE_HEAD_BYTES)[:LIVE_HEAD_BYTES])
+    if kind is UNKNOWN:  # FFmpeg would probe megabytes of it
+        raise UndecodableAudio(container=kind.name, codec="unknown", reason=HOW_TO_SAY)
     if kind.name == "wav" and (header := read_wav_header(source)) is not None:
         return _wav_blocks(source, header)
     from service.audio.media import read_media  # noqa: PLC0415 - FFmpeg's libraries take 15 MiB; see `decode`

@@ -5,7 +5,6 @@ Block by block, so the full-rate signal of a long recording is never held whole:
 """
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,18 +80,17 @@ def downmix(channels: npt.NDArray[np.float32]) -> Samples:
 
 
 class Resampler:
-    """Hands on what is pushed, at 16 kHz and as soon as it can; `flush` brings out what it still holds.
+    """Gives what is pushed at 16 kHz, as soon as it can; `flush` gives what it still holds.
 
     A stream may change its rate half-way (chained ogg, AAC): each run of one rate is resampled by itself. What comes
     out is the same to the bit, however the samples are split into blocks.
     """
 
-    def __init__(self, emit: Callable[[Samples], None]) -> None:
-        self._emit = emit
+    def __init__(self) -> None:
         self._rate = SAMPLE_RATE
         self._stream: soxr.ResampleStream | None = None
 
-    def push(self, block: Block) -> None:
+    def push(self, block: Block) -> Samples:
         """Take the next block.
 
         Raises:
@@ -101,20 +99,20 @@ class Resampler:
         if not MIN_RATE <= block.rate <= MAX_RATE:
             raise _refused(block, f"a sample rate of {block.rate} Hz (possible: {MIN_RATE} to {MAX_RATE} Hz)")
         if block.rate != self._rate:
-            self.flush()
-            self._rate = block.rate
+            rest, self._rate = self.flush(), block.rate
+            return np.concatenate([rest, self.push(block)])
         if self._rate == SAMPLE_RATE:
-            self._emit(block.samples)
-            return
+            return block.samples
         if self._stream is None:
             self._stream = soxr.ResampleStream(self._rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-        self._emit(self._stream.resample_chunk(block.samples))
+        samples: Samples = self._stream.resample_chunk(block.samples)
+        return samples
 
-    def flush(self) -> None:
+    def flush(self) -> Samples:
         """End the run: what is pushed from here on does not touch it."""
-        if self._stream is not None:
-            self._emit(self._stream.resample_chunk(np.empty(0, np.float32), last=True))
-            self._stream = None
+        stream, self._stream = self._stream, None
+        nothing = np.empty(0, np.float32)
+        return nothing if stream is None else stream.resample_chunk(nothing, last=True)
 
 
 class Recorder:
@@ -127,7 +125,7 @@ class Recorder:
         self._length = 0
         self._duration_s = 0.0
         self._decoded_bytes = 0
-        self._resampler = Resampler(self._append)
+        self._resampler = Resampler()
 
     def push(self, block: Block) -> None:
         """Take the next block.
@@ -137,12 +135,12 @@ class Recorder:
             UndecodableAudio: past the limit of bytes, or at a rate that no recording has.
         """
         self._checkpoint()
-        self._resampler.push(block)
+        self._append(self._resampler.push(block))
         self._account(block)
 
     def finish(self) -> Samples:
         """The waveform: float32, 16 kHz, within [-1, 1]; empty if no sample came."""
-        self._resampler.flush()
+        self._append(self._resampler.flush())
         waveform = np.empty(self._length, np.float32)
         for start in range(0, self._length, PIECE):
             self._checkpoint()

@@ -57,11 +57,24 @@ class SpeechDetector:
         options.add_session_config_entry("session.force_spinning_stop", "1")  # leave the cores to what comes next
         self._session = ort.InferenceSession(str(model_path), options, providers=["CPUExecutionProvider"])
 
-    def spans(self, samples: Samples, options: VadOptions, *, checkpoint: Checkpoint = always_on) -> tuple[Span, ...]:
+    def spans(
+        self,
+        samples: Samples,
+        options: VadOptions,
+        *,
+        preceded: bool = False,
+        checkpoint: Checkpoint = always_on,
+    ) -> tuple[Span, ...]:
         """The speech of a waveform with its padding, in order; the whole of it where detection is off.
 
+        Args:
+            samples: the waveform.
+            options: what counts as speech.
+            preceded: whether it was cut out of a longer one, and more of the same sound came before.
+            checkpoint: passed at every run, 16 s at most.
+
         Raises:
-            Exception: what the checkpoint raises; it is passed at every run, 16 s at most.
+            Exception: what the checkpoint raises.
         """
         if not len(samples):
             return ()
@@ -70,7 +83,7 @@ class SpeechDetector:
         level = levels(samples)
         found = speech_spans(self.probabilities(samples, level, checkpoint), len(samples), options)
         padding = _frames(options.prefix_padding_ms) * FRAME
-        spans = led(padded(settled(found, level), len(samples), padding=padding), level)
+        spans = led(padded(settled(found, level), len(samples), padding=padding), level, preceded=preceded)
         return anchored(spans, samples)
 
     def probabilities(self, samples: Samples, level: Levels, checkpoint: Checkpoint = always_on) -> Probabilities:

@@ -19,7 +19,7 @@ import numpy as np
 from service.audio.checkpoint import Abandoned, Checkpoint
 from service.audio.decode import decode
 from service.audio.resample import Limits
-from service.audio.types import SAMPLE_RATE, RawFormat, Samples, VadOptions, Window
+from service.audio.types import SAMPLE_RATE, Samples, Window
 from service.audio.vad import SpeechDetector
 from service.audio.windows import windows
 from service.engine.turns import Turns
@@ -79,10 +79,10 @@ class Hearing:
 
         audio = request.audio
         if isinstance(audio, np.ndarray):
-            return await asyncio.wrap_future(self.submit(lambda: self._cut(audio, request.vad, family, checkpoint)))
+            return await asyncio.wrap_future(self.submit(lambda: self._cut(audio, request, family, checkpoint)))
 
         def work() -> Heard:
-            return self._heard(audio, request.raw, request.vad, family, checkpoint)
+            return self._heard(audio, request, family, checkpoint)
 
         turn = self._turns.turn(request.size_bytes, client=request.client, priority=request.priority)
         async with turn:
@@ -105,18 +105,16 @@ class Hearing:
             pool.shutdown(wait=False, cancel_futures=True)
             await asyncio.to_thread(pool.shutdown)
 
-    def _heard(
-        self, audio: bytes | Path, raw: RawFormat | None, vad: VadOptions, family: Family, checkpoint: Checkpoint
-    ) -> Heard:
+    def _heard(self, audio: bytes | Path, request: Request, family: Family, checkpoint: Checkpoint) -> Heard:
         started = time.perf_counter()
-        decoded = decode(audio, raw=raw, limits=self._limits, checkpoint=checkpoint)
+        decoded = decode(audio, raw=request.raw, limits=self._limits, checkpoint=checkpoint)
         decoded_at = time.perf_counter()
-        heard = self._cut(decoded.samples, vad, family, checkpoint)
+        heard = self._cut(decoded.samples, request, family, checkpoint)
         return replace(heard, stage_ms={"decode": 1e3 * (decoded_at - started), **heard.stage_ms})
 
-    def _cut(self, samples: Samples, vad: VadOptions, family: Family, checkpoint: Checkpoint) -> Heard:
+    def _cut(self, samples: Samples, request: Request, family: Family, checkpoint: Checkpoint) -> Heard:
         started = time.perf_counter()
-        spans = self._detector.spans(samples, vad, checkpoint=checkpoint)
+        spans = self._detector.spans(samples, request.vad, preceded=request.preceded, checkpoint=checkpoint)
         cut = windows(
             samples,
             spans,

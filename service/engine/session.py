@@ -195,14 +195,14 @@ class Session:
         if hurried or heard.samples is None or self._recognition.strained(self._request.model):
             self._sketches.later(heard.clock)
         else:
-            self._sketches.make(heard, self._recording(heard.samples, "interim"), span)
+            self._sketches.make(heard, self._recording(heard.samples, span, "interim"), span)
 
     def _pause(self, heard: Heard, span: Span) -> None:
         """The end of the segment, most likely."""
         self._sketches.stop()
         if heard.samples is None:
             return
-        self._guess = guess = _Guess(span, self._begin(heard.samples))
+        self._guess = guess = _Guess(span, self._begin(heard.samples, span))
         if self._request.interims:
             guess.work.add_done_callback(lambda _: self._show(guess, heard.arrived_s))
 
@@ -221,8 +221,8 @@ class Session:
             self._drop_guess()
         guess, self._guess = self._guess, None
         work = None if guess is None else guess.work
-        if work is None and heard.samples is not None:
-            work = self._begin(heard.samples)
+        if work is None and heard.samples is not None and ended.span is not None:
+            work = self._begin(heard.samples, ended.span)
         cut = "length" if ended.cut == "pause" and not self._request.turns else ended.cut
         self._telling.add(Ending(ended.segment, cut, heard.arrived_s, work, ended.span))
         self._sketches.end()
@@ -237,8 +237,8 @@ class Session:
         if self._language_by is guess.work:  # whether it was done in time must change nothing
             self._language = self._language_by = None
 
-    def _begin(self, samples: Samples) -> "asyncio.Task[Served]":
-        work = asyncio.create_task(self._transcribed(samples))
+    def _begin(self, samples: Samples, span: Span) -> "asyncio.Task[Served]":
+        work = asyncio.create_task(self._transcribed(samples, span))
         self._works.add(work)
         work.add_done_callback(self._done)
         return work
@@ -248,17 +248,17 @@ class Session:
         if not work.cancelled():
             work.exception()  # of a guess that was dropped nobody asks for it
 
-    async def _transcribed(self, samples: Samples) -> Served:
+    async def _transcribed(self, samples: Samples, span: Span) -> Served:
         """In the language of the first that was understood: segments wait for it, so that pace changes nothing."""
         if self._language is not None or self._request.options.language is not None:
-            return await self._recognition.transcribe(self._recording(samples, "live"))
+            return await self._recognition.transcribe(self._recording(samples, span, "live"))
         async with self._first_language:
-            served = await self._recognition.transcribe(self._recording(samples, "live"))
+            served = await self._recognition.transcribe(self._recording(samples, span, "live"))
             if served.transcript.text and self._language is None:
                 self._language, self._language_by = served.transcript.languages[0], asyncio.current_task()
             return served
 
-    def _recording(self, samples: Samples, priority: Priority) -> Request:
+    def _recording(self, samples: Samples, span: Span, priority: Priority) -> Request:
         asked, options = self._request, self._request.options
         if options.language is None and self._language is not None:
             options = replace(options, language=self._language.code)
@@ -273,4 +273,5 @@ class Session:
             priority=priority,
             deadline_s=float("inf"),
             precision=asked.precision,
+            preceded=span.start > 0,
         )

@@ -63,8 +63,8 @@ class Interim:
     Attributes:
         start_s, end_s: the part of the stream that it covers.
         segments: the text with its words.
-        settled: how the text of the segment is taken to begin in the end; it never shrinks within a segment. The text of
-            one interim result may begin otherwise.
+        settled: how the text of the segment is taken to begin in the end; it never shrinks within a segment. What one
+            interim result has may begin otherwise.
         manifest: of the variant that heard it.
     """
 

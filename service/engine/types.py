@@ -35,6 +35,7 @@ class Request:
             leaves it to the policy. A variant that is named in `model` is no wish: it serves or the request fails.
         keep_alive_s: how long the variant stays in memory after it, if nobody else uses it: 0 for not at all, infinite
             for as long as there is room; None for the engine's own time.
+        preceded: whether `audio` was cut out of a live stream, and more of the same sound came before.
         on_chosen: called on the event loop with the variant that will serve and why this one, once that is known and
             before anything else: the headers of a stream go out before its end.
     """
@@ -49,6 +50,7 @@ class Request:
     deadline_s: float | None = None
     precision: Precision | None = None
     keep_alive_s: float | None = None
+    preceded: bool = False
     on_chosen: Callable[[Manifest, str], None] | None = field(default=None, compare=False)
 
     @property

@@ -69,7 +69,9 @@ class Held(SpeechDetector):
         self.given: list[int] = []
         """Samples of each recording."""
 
-    def spans(self, samples: Samples, options: VadOptions, *, checkpoint: Checkpoint = always_on) -> tuple[Span, ...]:
+    def spans(
+        self, samples: Samples, options: VadOptions, *, preceded: bool = False, checkpoint: Checkpoint = always_on
+    ) -> tuple[Span, ...]:
         self.given.append(len(samples))
         while not self.released.wait(0.005):
             checkpoint()
