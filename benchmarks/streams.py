@@ -152,7 +152,7 @@ def _whole(milliseconds: float | None) -> int | None:
 
 def lags(server: Server, recordings: Sequence[Utterance], first: Words, asked: argparse.Namespace) -> list[Summary]:
     sent = spoken(recordings)
-    told = {"interim_results": "true", "vad_events": "true", "endpointing": str(asked.endpointing)}
+    told = {"interim_results": "true", "vad_events": "true", **_pause(asked)}
     found: list[Summary] = []
     for count in report.progress(asked.streams, "streams at once"):
         todo = for_a_while(sent, asked.seconds, seed=count)
@@ -161,9 +161,13 @@ def lags(server: Server, recordings: Sequence[Utterance], first: Words, asked: a
 
 
 def streamed(server: Server, recordings: Sequence[Utterance], asked: argparse.Namespace) -> list[Heard]:
-    told = {"interim_results": "true", "endpointing": str(asked.endpointing)}
+    told = {"interim_results": "true", **_pause(asked)}
     todo = iter(sounds(recordings))
     return asyncio.run(at_once(server, todo, told, streams=asked.scored_at_once, paced=not asked.fast))
+
+
+def _pause(asked: argparse.Namespace) -> dict[str, str]:
+    return {} if asked.endpointing is None else {"endpointing": str(asked.endpointing)}
 
 
 def parsed() -> argparse.Namespace:
@@ -171,7 +175,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--model", default="whisper-tiny.en:int8")
     parser.add_argument("--streams", nargs="*", type=int, help="at once; default: 1 4 8 12 16, without --data 1 2")
     parser.add_argument("--seconds", type=float, help="for each number of streams; default: 60, without --data 6")
-    parser.add_argument("--endpointing", type=int, default=300, help="milliseconds of silence that end a turn")
+    parser.add_argument("--endpointing", type=int, help="milliseconds of silence that end a turn; left out, the server's own")
     parser.add_argument("--scored-at-once", type=int, default=SCORED_AT_ONCE, help="streams while words are compared")
     parser.add_argument("--fast", action="store_true", help="compare words without waiting: finals are the same")
     parser.add_argument("--max-streams", type=int, help="WREN_MAX_STREAMS; left out, what was measured")

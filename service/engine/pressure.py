@@ -16,8 +16,12 @@ PRESSED = 0.5
 EASED = 0.9
 """Of the least delay under pressure; at less it eases, and the rung is left to it."""
 
-STRAINED, INTERIMS_S = 0.25, 5.0
-"""Of the allowed delay, what ends calm and costs the interim results; and how long it takes until they are back."""
+STRAINED = 0.25
+"""Of the allowed delay, what ends calm."""
+
+INTERIMS_S = 2.0
+"""How long it takes until interim results are back, which pressure costs: who speaks misses them sooner than who waits
+for a file misses the time that they take."""
 
 FULL, ROOMY = 0.95, 0.85
 """Of a memory's limit, what is pressure, and what a step up may find in use."""
@@ -107,7 +111,7 @@ def seen(view: View) -> Standing:
         least_delay_s=least_s,
         full_since_s=_kept(standing.full_since_s, now_s) if view.full else None,
         calm_since_s=None if harried else _calm_since(view),
-        strained_s=now_s if harried or view.strained else standing.strained_s,
+        strained_s=now_s if harried else standing.strained_s,
     )
 
 

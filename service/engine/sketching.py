@@ -25,13 +25,13 @@ from service.recognition.types import Token
 
 _log = logging.getLogger(__name__)
 
-FIRST = SAMPLE_RATE * 3 // 10
+FIRST = SAMPLE_RATE // 4
 """Speech before the first sketch: a word, mostly."""
 
 EVERY = SAMPLE_RATE * 2 // 5
 """Audio from one sketch to the next."""
 
-AGAIN = SAMPLE_RATE * 3 // 20
+AGAIN = SAMPLE_RATE // 8
 """The same until one has said something."""
 
 SHARE = 0.3
