@@ -175,7 +175,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--model", default="whisper-tiny.en:int8")
     parser.add_argument("--streams", nargs="*", type=int, help="at once; default: 1 4 8 12 16, without --data 1 2")
     parser.add_argument("--seconds", type=float, help="for each number of streams; default: 60, without --data 6")
-    parser.add_argument("--endpointing", type=int, help="milliseconds of silence that end a turn; left out, the server's own")
+    parser.add_argument("--endpointing", type=int, help="milliseconds of silence; left out, the server's own")
     parser.add_argument("--scored-at-once", type=int, default=SCORED_AT_ONCE, help="streams while words are compared")
     parser.add_argument("--fast", action="store_true", help="compare words without waiting: finals are the same")
     parser.add_argument("--max-streams", type=int, help="WREN_MAX_STREAMS; left out, what was measured")

@@ -108,7 +108,7 @@ class Sketches:
         drafted = await self._drafted(request, left_s=LATE_S - (began_s - heard.arrived_s))
         if drafted is None:
             self._telling.missed()
-        elif drafted.draft.segments and drafted.draft.doubt is None:
+        elif drafted.draft.segments and not drafted.draft.repeats:
             self._agree(drafted)
             segments = shifted(drafted.draft.segments, span.start / SAMPLE_RATE)
             start_s, end_s = span.start / SAMPLE_RATE, span.end / SAMPLE_RATE

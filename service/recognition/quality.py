@@ -27,6 +27,11 @@ def silent(hypothesis: Hypothesis) -> bool:
     return hypothesis.no_speech_prob > MIN_NO_SPEECH_PROB and hypothesis.avg_logprob < MIN_AVG_LOGPROB
 
 
+def repeats(hypothesis: Hypothesis, text: bytes) -> bool:
+    """Whether it says the same again and again."""
+    return hypothesis.looped or compression_ratio(text) > MAX_COMPRESSION_RATIO
+
+
 def doubt(hypothesis: Hypothesis, text: bytes) -> str | None:
     """Why the window should be decoded again, None if it should not."""
     if hypothesis.looped:
@@ -53,8 +58,6 @@ def best(hypotheses: Sequence[Hypothesis], texts: Sequence[bytes]) -> int:
     """Which of several doubtful hypotheses to take: the most probable that does not repeat itself, if there is one."""
 
     def rank(index: int) -> tuple[bool, float]:
-        one = hypotheses[index]
-        repeats = one.looped or compression_ratio(texts[index]) > MAX_COMPRESSION_RATIO
-        return not repeats, one.avg_logprob
+        return not repeats(hypotheses[index], texts[index]), hypotheses[index].avg_logprob
 
     return max(range(len(hypotheses)), key=rank)

@@ -19,7 +19,7 @@ from service.errors import OptionError
 from service.recognition.computation import Computation, decoding, encoding, run
 from service.recognition.decoding import Hypothesis, Job
 from service.recognition.families.base import Family
-from service.recognition.quality import best, doubt, silent, stops_early
+from service.recognition.quality import best, doubt, repeats, silent, stops_early
 from service.recognition.repetition import unlooped
 from service.recognition.segments import sentence_segments, whole_segment
 from service.recognition.types import Language, Options, Segment, Token
@@ -44,13 +44,13 @@ class Draft:
 
     Attributes:
         tokens: all of its text.
-        doubt: why not to believe it; None if it looks well.
+        repeats: whether it says the same again and again; little else tells nonsense from a word that was cut short.
     """
 
     tokens: tuple[Token, ...]
     segments: tuple[Segment, ...]
     languages: tuple[Language, ...]
-    doubt: str | None
+    repeats: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,8 +171,8 @@ class _Task:
         known = tuple((token.id, token.logprob) for token in given)
         hypothesis = yield from decoding(replace(self._job(window, memory, 0.0), given=known))
         tokens = self._tokens(hypothesis)
-        reason = doubt(hypothesis, b"".join(token.piece for token in tokens))
-        return Draft(tokens, self._segments(window, hypothesis), self.languages, reason)
+        looping = repeats(hypothesis, b"".join(token.piece for token in tokens))
+        return Draft(tokens, self._segments(window, hypothesis), self.languages, looping)
 
     def _believed(self, window: Window, memory: Memory | None) -> Computation[Hypothesis]:
         """The first hypothesis if it is believable, else the outcome of the ladder."""

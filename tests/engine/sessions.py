@@ -69,7 +69,7 @@ class Scripted:
         tokens = (*(token(number) for number in range(count)), token(1000 + length(request)))
         text = b"".join(one.piece for one in tokens).decode()
         segment = segment_of(text, length(request) / SAMPLE_RATE)
-        return Drafted(Draft(tokens, (segment,), (Language("en", 1.0),), None), MANIFEST)
+        return Drafted(Draft(tokens, (segment,), (Language("en", 1.0),), repeats=False), MANIFEST)
 
     def strained(self, model: str) -> bool:
         return self.busy

@@ -257,7 +257,7 @@ def test_a_draft_goes_on_from_what_is_given_as_it_would_have_itself(variant: str
     whole = drafted(one, fox)
     again = drafted(one, fox, given=whole.tokens[:count])
     assert [token.id for token in again.tokens] == [token.id for token in whole.tokens]
-    assert again.doubt is None
+    assert again.repeats is False
     assert [token.logprob for token in again.tokens] == pytest.approx(
         [token.logprob for token in whole.tokens], abs=0.02 if variant == "int8" else 1e-3
     )
@@ -281,7 +281,7 @@ def test_a_draft_says_what_the_whole_says() -> None:
 def test_a_draft_that_looks_wrong_is_not_decoded_again() -> None:
     fake = fake_of(line("mumble mumble", logit=9.0), line("the quick fox"))
     draft = drafted(Recognizer(fake, whisper()), SECOND)
-    assert draft.doubt is not None
+    assert not draft.repeats
     assert len(fake.batches) == 1
 
 
