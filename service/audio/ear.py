@@ -47,7 +47,7 @@ class Over:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Heard:
+class Overheard:
     """Something that was heard.
 
     Attributes:
@@ -68,10 +68,10 @@ class Ear:
 
     Attributes:
         wanted: the open segment is told as it stands once so many samples were heard and somebody speaks; None for not
-            at all.
+            at all. Set on the event loop, and by the ear to None when it tells: whoever is told asks again.
     """
 
-    def __init__(self, detector: SpeechDetector, pipe: Pipe, rules: Rules, tell: Callable[[Heard], None]) -> None:
+    def __init__(self, detector: SpeechDetector, pipe: Pipe, rules: Rules, tell: Callable[[Overheard], None]) -> None:
         self._walk, self._pipe, self._rules, self._tell = detector.walk(), pipe, rules, tell
         self._state, self._tape, self._ticked = State(), Tape(), 0
         self.wanted: int | None = None
@@ -140,4 +140,4 @@ class Ear:
     def _say(self, what: Move | Grown | Passed | Forgotten | Over, span: Span | None = None) -> None:
         self._ticked = self._state.clock
         samples = None if span is None else self._tape.cut(span)
-        self._tell(Heard(what, self._state.clock, self._pipe.arrived_s, samples))
+        self._tell(Overheard(what, self._state.clock, self._pipe.arrived_s, samples))

@@ -29,6 +29,9 @@ to 8 s were heard no better. Measured: the same place."""
 LONGEST = 12 * SAMPLE_RATE
 """Who does not pause at all is cut here, where speech was least likely in the last third."""
 
+STILL = SAMPLE_RATE
+"""Silence after which a segment ends, though the turn may be meant to last longer: its words need not wait."""
+
 LEAST_SILENCE_MS = 300
 """A pause that ends a turn is never shorter: half a sentence is understood worse than a whole. Measured: the same
 place."""
@@ -190,7 +193,7 @@ def _hushed(state: State, silent: int, rules: Rules) -> tuple[State, tuple[Move,
         return State(clock=state.clock, start=state.clock), (Stopped(silent), Ended(segment, span, "pause"))
     if span is None or state.began is None:
         return state, ()
-    if state.clock - state.began >= LONG:
+    if state.clock - state.began >= LONG or silence >= STILL:
         rest = State(clock=state.clock, start=state.clock, turn=True, silent=silent)
         return rest, (Ended(segment, span, "length"),)
     return (state, ()) if state.paused else (replace(state, paused=True), (Paused(span),))

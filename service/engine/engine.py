@@ -33,7 +33,7 @@ from service.engine.observing import Unobserved
 from service.engine.passage import Passage, Rooms
 from service.engine.plan import Plan
 from service.engine.precision import Fill, Orders, Signals
-from service.engine.profile import Hosted
+from service.engine.profile import Hosted, speed_of
 from service.engine.resident import read_resident
 from service.engine.room import footprint
 from service.engine.scheduler import Scheduler
@@ -140,9 +140,7 @@ class LocalEngine:
         scheduler.start(executors)
         backlog = Backlog(limit_s, speed=hosted.profile.speed * executors)
         self._running = Rooms(hearing, scheduler, backlog, Delays())
-        timings = hosted.profile.timings
-        speed = timings.speed if timings else hosted.profile.speed * executors
-        self._streams.start(detector, hearing, scheduler, speed)
+        self._streams.start(detector, hearing, scheduler, speed_of(hosted.profile, executors))
         _log.info("up to %d live streams at once: %s", self._streams.limit, self._streams.reason)
         await self._cascading.start()
         self._watching = asyncio.create_task(self._watch())
@@ -245,14 +243,14 @@ class LocalEngine:
             raise AssertionError("the engine was not started")
         allowed_s, asked = request.deadline_s, request.deadline_s is not None
         allowed_s = budget_s(0.0) if allowed_s is None else allowed_s
-        with self._observed():
+        with self._observed(request):
             choice, lease = await in_time(self._leased(request), left_s=allowed_s, budget_s=allowed_s, asked=asked)
         with lease as hosted, self._cascading.cascade(request, hosted) as cascade:
             if request.on_chosen is not None:
                 request.on_chosen(hosted.manifest, choice.reason)
             hosted.recognizer.check(request.options)
             entry = rooms.backlog.entered(request.size_bytes, client=request.client, priority=request.priority)
-            with self._observed(), entry as share:
+            with self._observed(request), entry as share:
                 stay = Stay(request, choice, lease, Passage(rooms, request, hosted, share, arrived_s, cascade))
                 with self._stays.kept(stay) if movable else nullcontext():
                     async with aclosing(stay.items()) as items:
@@ -276,12 +274,13 @@ class LocalEngine:
         return instead, await self._variants.lease(instead.manifest, keep_alive_s=stays_s)
 
     @contextmanager
-    def _observed(self) -> Iterator[None]:
-        """Count how requests end that do not end well."""
+    def _observed(self, request: Request) -> Iterator[None]:
+        """Count how requests end that do not end well; the guesses of live streams come and go."""
         try:
             yield
         except (asyncio.CancelledError, GeneratorExit):
-            self._observer.cancelled()
+            if request.priority != "live":
+                self._observer.cancelled()
             raise
         except Overloaded as error:
             self._observer.rejected(error.cause)

@@ -78,20 +78,17 @@ class Hearing:
                 raise Abandoned
 
         audio = request.audio
-        if isinstance(audio, np.ndarray):
-            return await asyncio.wrap_future(self.submit(lambda: self._cut(audio, request, family, checkpoint)))
-
-        def work() -> Heard:
-            return self._heard(audio, request, family, checkpoint)
-
-        turn = self._turns.turn(request.size_bytes, client=request.client, priority=request.priority)
-        async with turn:
-            try:
-                return await asyncio.get_running_loop().run_in_executor(self._recordings, work)
-            except Abandoned:
-                raise asyncio.CancelledError("the engine was closed") from None
-            finally:
-                unwanted.set()
+        try:
+            if isinstance(audio, np.ndarray):
+                return await asyncio.wrap_future(self.submit(lambda: self._cut(audio, request, family, checkpoint)))
+            async with self._turns.turn(request.size_bytes, client=request.client, priority=request.priority):
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._recordings, lambda: self._heard(audio, request, family, checkpoint)
+                )
+        except Abandoned:
+            raise asyncio.CancelledError("the engine was closed") from None
+        finally:
+            unwanted.set()
 
     def submit(self, work: Callable[[], T]) -> "Future[T]":
         """Milliseconds of work on a window, before all recordings; from any thread."""

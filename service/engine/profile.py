@@ -83,6 +83,11 @@ class Hosted:
     load_ms: float = 0.0
 
 
+def speed_of(profile: Profile, executors: int) -> float:
+    """Seconds of audio a second that so many executors do."""
+    return profile.timings.speed if profile.timings else profile.speed * executors
+
+
 def costs(profile: Profile) -> Costs | None:
     """What the plan asks; None if the variant was not profiled, only measured by the way."""
     timings, service = profile.timings, profile.service

@@ -11,14 +11,14 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from service.audio.ear import Ear, Forgotten, Grown, Heard, Over, Passed
+from service.audio.ear import Ear, Forgotten, Grown, Over, Overheard, Passed
 from service.audio.endpoint import Began, Ended, Paused, Resumed, Rules, Stopped
 from service.audio.pipe import Pipe
 from service.audio.types import SAMPLE_RATE, RawFormat, Samples, Span, VadOptions
 from service.audio.vad import SpeechDetector
 from service.engine.sketching import Drafting, Sketches
 from service.engine.streaming import Cleared, Interim, SpeechStarted, SpeechStopped, StreamEvent, StreamRequest
-from service.engine.telling import End, Ending, Passage, Telling, shifted
+from service.engine.telling import End, Ending, Silence, Telling, shifted
 from service.engine.types import Observer, Priority, Request, Served
 from service.errors import OptionError
 from service.recognition.types import Language
@@ -45,11 +45,11 @@ class Recognition(Drafting, Protocol):
         """Whether nothing should be computed but what must be."""
         ...
 
-    def check(self, request: StreamRequest) -> None:
-        """See whether the model can do what is asked.
+    async def check(self, request: StreamRequest) -> None:
+        """See whether the model is there and can do what is asked.
 
         Raises:
-            OptionError: it cannot.
+            ModelNotFound, ModelUnavailable, NothingFits, OptionError: it is not, or cannot.
         """
         ...
 
@@ -68,12 +68,12 @@ class Session:
     def __init__(
         self, recognition: Recognition, detector: SpeechDetector, request: StreamRequest, observer: Observer
     ) -> None:
-        self._recognition, self._request = recognition, request
+        self._recognition, self._request, self._asked = recognition, request, request
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Event()
         self._pipe = Pipe(UNHEARD_BYTES, on_room=lambda: self._call(self._room.set))
         self._ear = Ear(detector, self._pipe, Rules.of(request.vad), self._overhear)
-        self._telling = Telling(observer, hold=self._pipe.hold, resume=self._pipe.resume)
+        self._telling = Telling(observer, hold=self._pipe.hold, resume=self._resume)
         self._telling.gap_s = request.utterance_gap_s
         self._sketches = Sketches(recognition, self._telling, ask=self._want)
         self._guess: _Guess | None = None
@@ -87,24 +87,23 @@ class Session:
 
     @property
     def lag_s(self) -> float:
-        """Seconds that the last final came behind its audio."""
+        """Seconds that finals are behind their audio."""
         return self._telling.lag_s
 
     async def feed(self, audio: bytes) -> None:
-        self._listen(self._request.raw)
-        while self._pipe.full and not self._over:
-            self._room.clear()
-            await self._room.wait()
-        if not self._over:
-            self._pipe.put(audio)
+        await self._room_made()
+        self._listen(self._asked.raw)
+        self._pipe.put(audio)
 
     async def commit(self) -> None:
+        await self._room_made()
         if self._thread is not None:
             self._pipe.mark(lambda: self._ear.cut("asked"))
         else:  # there is nothing to hear yet, nor may it be known how
             self._telling.add(Ending(Span(0, 0), "asked", time.monotonic()))
 
     async def clear(self) -> None:
+        await self._room_made()
         if self._thread is not None:
             self._pipe.mark(self._ear.clear)
         else:
@@ -114,16 +113,17 @@ class Session:
         self._listen(NOTHING_SENT)
         self._pipe.close()
 
-    def configure(self, request: StreamRequest) -> None:
-        if self._began_s is not None and request.raw != self._request.raw:
-            raise OptionError("The layout of the audio cannot change once audio was sent.", param="format")
-        self._recognition.check(request)
-        rules = Rules.of(request.vad)
-        if self._began_s is None:
-            self._ear.follow(rules)
+    async def configure(self, request: StreamRequest) -> None:
+        await self._room_made()
+        if self._thread is not None and (request.raw, request.model) != (self._asked.raw, self._asked.model):
+            raise OptionError("Model and layout of the audio cannot change once audio was sent.", param="format")
+        await self._recognition.check(request)
+        self._asked = request
+        if self._thread is not None:
+            self._pipe.mark(lambda: self._follow(request))
         else:
-            self._pipe.mark(lambda: self._ear.follow(rules))
-        self._request, self._telling.gap_s = request, request.utterance_gap_s
+            self._ear.follow(Rules.of(request.vad))
+            self._adopt(request)
 
     def events(self) -> AsyncGenerator[StreamEvent, None]:
         return self._telling.events()
@@ -134,6 +134,7 @@ class Session:
         self._pipe.abandon()
         self._room.set()
         self._sketches.end()
+        self._telling.add(End())
         for work in self._works:
             work.cancel()
         await asyncio.gather(*self._works, return_exceptions=True)
@@ -147,7 +148,28 @@ class Session:
             self._thread = threading.Thread(target=self._ear.run, args=(raw,), name="wren-ear", daemon=True)
             self._thread.start()
 
-    def _overhear(self, heard: Heard) -> None:
+    async def _room_made(self) -> None:
+        """Wait while much is unheard, or untold."""
+        while (self._pipe.full or self._telling.held) and not self._over:
+            self._room.clear()
+            await self._room.wait()
+
+    def _resume(self) -> None:
+        self._pipe.resume()
+        self._room.set()
+
+    def _follow(self, request: StreamRequest) -> None:
+        """In the ear's thread: all that was heard by now is heard as before."""
+        self._ear.follow(Rules.of(request.vad))
+        self._call(lambda: self._adopt(request))
+
+    def _adopt(self, request: StreamRequest) -> None:
+        before, now = self._request.options, request.options
+        if (before.language, before.languages) != (now.language, now.languages):
+            self._language = self._language_by = None
+        self._request, self._telling.gap_s = request, request.utterance_gap_s
+
+    def _overhear(self, heard: Overheard) -> None:
         """In the ear's thread."""
         self._call(lambda: self._hear(heard))
 
@@ -156,7 +178,7 @@ class Session:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(work)
 
-    def _hear(self, heard: Heard) -> None:
+    def _hear(self, heard: Overheard) -> None:
         if self._over:
             return
         match heard.what:
@@ -176,7 +198,7 @@ class Session:
                 self._end(heard, heard.what)
             case Passed():
                 if self._telling.gap_s is not None:
-                    self._telling.add(Passage(heard.clock / SAMPLE_RATE))
+                    self._telling.add(Silence(heard.clock / SAMPLE_RATE))
             case Forgotten():
                 self._drop_guess()
                 self._sketches.end()
@@ -189,7 +211,7 @@ class Session:
     def _want(self, at: int) -> None:
         self._ear.wanted = at if self._request.interims else None
 
-    def _grow(self, heard: Heard, span: Span) -> None:
+    def _grow(self, heard: Overheard, span: Span) -> None:
         played_s = time.monotonic() - (self._began_s or 0.0)
         hurried = heard.clock / SAMPLE_RATE > played_s + HURRIED_S
         if hurried or heard.samples is None or self._recognition.strained(self._request.model):
@@ -197,7 +219,7 @@ class Session:
         else:
             self._sketches.make(heard, self._recording(heard.samples, span, "interim"), span)
 
-    def _pause(self, heard: Heard, span: Span) -> None:
+    def _pause(self, heard: Overheard, span: Span) -> None:
         """The end of the segment, most likely."""
         self._sketches.stop()
         if heard.samples is None:
@@ -216,7 +238,7 @@ class Session:
             interim = Interim(start_s, end_s, segments, self._sketches.settled, served.manifest)
             self._telling.show(interim, arrived_s=arrived_s)
 
-    def _end(self, heard: Heard, ended: Ended) -> None:
+    def _end(self, heard: Overheard, ended: Ended) -> None:
         if self._guess is not None and self._guess.span != ended.span:
             self._drop_guess()
         guess, self._guess = self._guess, None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from model_store.manifest import Manifest
-from service.audio.ear import Heard
+from service.audio.ear import Overheard
 from service.audio.types import SAMPLE_RATE, Span
 from service.engine.streaming import Interim
 from service.engine.telling import Telling, shifted
@@ -98,14 +98,15 @@ class Sketches:
         """Not now."""
         self._ask(clock + EVERY)
 
-    def make(self, heard: Heard, request: Request, span: Span) -> None:
+    def make(self, heard: Overheard, request: Request, span: Span) -> None:
         """Make one of what the segment has grown to."""
         self.stop()
         self._task = asyncio.create_task(self._made(heard, request, span))
 
-    async def _made(self, heard: Heard, request: Request, span: Span) -> None:
+    async def _made(self, heard: Overheard, request: Request, span: Span) -> None:
         began_s = time.monotonic()
         drafted = await self._drafted(request, left_s=LATE_S - (began_s - heard.arrived_s))
+        took = int((time.monotonic() - began_s) / SHARE * SAMPLE_RATE)
         if drafted is None:
             self._telling.missed()
         elif drafted.draft.segments and not drafted.draft.repeats:
@@ -114,7 +115,6 @@ class Sketches:
             start_s, end_s = span.start / SAMPLE_RATE, span.end / SAMPLE_RATE
             interim = Interim(start_s, end_s, segments, self.settled, drafted.manifest)
             self._telling.show(interim, arrived_s=heard.arrived_s)
-        took = int((time.monotonic() - began_s) / SHARE * SAMPLE_RATE)
         self._ask(heard.clock + max(took, EVERY if self._drafts else AGAIN))
 
     async def _drafted(self, request: Request, *, left_s: float) -> Drafted | None:

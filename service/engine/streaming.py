@@ -6,9 +6,10 @@ sent faster than it plays gives the very same finals. The finals of a stream lie
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 from model_store.manifest import Manifest, Precision
+from service.audio.endpoint import Cut
 from service.audio.types import RawFormat, VadOptions
 from service.errors import WrenError
 from service.recognition.types import Language, Options, Segment
@@ -36,10 +37,6 @@ class StreamRequest:
     utterance_gap_s: float | None = None
     client: str = ""
     precision: Precision | None = None
-
-
-Cut = Literal["pause", "length", "asked", "end"]
-"""Why a segment ended: the speaker paused, it grew too long, the client asked, the stream ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +121,16 @@ StreamEvent = SpeechStarted | SpeechStopped | Interim | Final | UtteranceEnded |
 
 
 class Stream(Protocol):
-    """A live stream, for the event loop. `commit`, `clear` and `finish` take effect where they are among the audio.
+    """A live stream, for the event loop. What is asked of it takes effect where it is among the audio.
+
+    Whatever is asked waits while much is unheard, or what was told is not taken.
 
     Raises:
         WrenError: from `events`, when the audio cannot be decoded; the stream is over then.
     """
 
     async def feed(self, audio: bytes) -> None:
-        """Take more audio, in pieces of any size; waits while much is unheard, or what was told is not taken."""
+        """Take more audio, in pieces of any size."""
         ...
 
     async def commit(self) -> None:
@@ -146,14 +145,18 @@ class Stream(Protocol):
         """No more audio comes; the last event is a `Final` of cut "end", and then `events` ends."""
         ...
 
-    def configure(self, request: StreamRequest) -> None:
-        """Be heard in another way from here on; the model and the client stay.
+    async def configure(self, request: StreamRequest) -> None:
+        """Be heard in another way from here on.
 
         Raises:
-            OptionError: another layout of the audio than that of what was sent, or what the model cannot do.
+            OptionError: once there was audio, another model or another layout; or what the model cannot do.
+            ModelNotFound, ModelUnavailable, NothingFits: as for a recording; all is as before.
         """
         ...
 
     def events(self) -> AsyncIterator[StreamEvent]:
-        """What happens, as it happens. To be asked for once."""
+        """What happens, as it happens, in the order of the audio. To be asked for once.
+
+        The final of a turn comes right behind its `SpeechStopped`, and before anything of the next turn.
+        """
         ...

@@ -1,18 +1,24 @@
 """What there is to tell of a stream in, events out in the order of its audio: what is behind a final waits for it."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 
+from service.audio.endpoint import Cut
 from service.audio.types import SAMPLE_RATE, Span
-from service.engine.streaming import Cut, Final, Interim, StreamEvent, UtteranceEnded
+from service.engine.streaming import Final, Interim, StreamEvent, UtteranceEnded
 from service.engine.types import Observer, Served
-from service.errors import WrenError
+from service.errors import RecognitionFailed, WrenError
 from service.recognition.types import Segment
 
 MOST_AHEAD = 16
 """Things to tell that wait, from which on the stream is heard no further; half of them until it is again."""
+
+
+LATELY_S = 10.0
+"""How long a final tells how far behind its stream is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,8 +39,8 @@ class Ending:
 
 
 @dataclass(slots=True, eq=False)
-class Passage:
-    """The stream is so far, and nobody spoke lately; `at_s` moves on while it waits behind all else."""
+class Silence:
+    """The stream is so far, and nobody spoke lately; `at_s` moves on while this waits behind all else."""
 
     at_s: float
 
@@ -51,29 +57,38 @@ class Telling:
 
     Attributes:
         gap_s: seconds without a word that are told; None for never.
-        lag_s: of the last final that said something.
+        held: whether too much waits here.
     """
 
     def __init__(self, observer: Observer, *, hold: Callable[[], None], resume: Callable[[], None]) -> None:
         """`hold` and `resume` are called as too much waits here and when that is over."""
         self._observer, self._hold, self._resume = observer, hold, resume
-        self._line: asyncio.Queue[StreamEvent | Ending | Passage | End] = asyncio.Queue()
-        self._idle = self._held = False
+        self._line: asyncio.Queue[StreamEvent | Ending | Silence | End] = asyncio.Queue()
+        self._idle = self.held = False
         self._word_s: float | None = None
-        self._last: StreamEvent | Ending | Passage | End | None = None
+        self._last: StreamEvent | Ending | Silence | End | None = None
         """What waits behind all else."""
+        self._awaited: Ending | None = None
+        self._lagged = (0.0, -math.inf)  # of the last final, and when that was
         self.gap_s: float | None = None
-        self.lag_s = 0.0
 
-    def add(self, item: StreamEvent | Ending | Passage | End) -> None:
+    @property
+    def lag_s(self) -> float:
+        """Seconds that finals are behind their audio: the last one, if that was lately, or the one that is awaited."""
+        lag_s, told_s = self._lagged
+        now_s = time.monotonic()
+        awaited_s = 0.0 if self._awaited is None else now_s - self._awaited.arrived_s
+        return max(awaited_s, lag_s if now_s - told_s < LATELY_S else 0.0)
+
+    def add(self, item: StreamEvent | Ending | Silence | End) -> None:
         """Tell this behind all else."""
-        if isinstance(item, Passage) and isinstance(self._last, Passage):
+        if isinstance(item, Silence) and isinstance(self._last, Silence):
             self._last.at_s = item.at_s
             return
         self._last = item
         self._line.put_nowait(item)
-        if not self._held and self._line.qsize() >= MOST_AHEAD:
-            self._held = True
+        if not self.held and self._line.qsize() >= MOST_AHEAD:
+            self.held = True
             self._hold()
 
     def show(self, interim: Interim, *, arrived_s: float) -> None:
@@ -92,7 +107,7 @@ class Telling:
         while not isinstance(item := await self._next(), End):
             if isinstance(item, Ending):
                 yield await self._final(item)
-            elif not isinstance(item, Passage):
+            elif not isinstance(item, Silence):
                 yield item
             elif self._gapes(item.at_s):
                 yield UtteranceEnded(self._word_s or 0.0)
@@ -100,7 +115,7 @@ class Telling:
         if item.error is not None:
             raise item.error
 
-    async def _next(self) -> StreamEvent | Ending | Passage | End:
+    async def _next(self) -> StreamEvent | Ending | Silence | End:
         self._idle = True
         try:
             item = await self._line.get()
@@ -108,8 +123,8 @@ class Telling:
             self._idle = False
         if item is self._last:
             self._last = None
-        if self._held and self._line.qsize() < MOST_AHEAD // 2:
-            self._held = False
+        if self.held and self._line.qsize() < MOST_AHEAD // 2:
+            self.held = False
             self._resume()
         return item
 
@@ -118,14 +133,23 @@ class Telling:
         final = Final(start_s, end_s, (), ending.cut)
         if ending.work is None:
             return final
+        self._awaited = ending
         try:
             served = await ending.work
         except WrenError as error:
             return replace(final, failure=error)
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            return replace(final, failure=RecognitionFailed("the server stops"))
+        finally:
+            self._awaited = None
         offset_s = 0.0 if ending.heard is None else ending.heard.start / SAMPLE_RATE
         segments = shifted(served.transcript.segments, offset_s)
-        self.lag_s = time.monotonic() - ending.arrived_s
-        self._observer.settled(lag_s=self.lag_s, audio_s=end_s - start_s, variant=served.manifest.name)
+        now_s = time.monotonic()
+        lag_s = now_s - ending.arrived_s
+        self._lagged = (lag_s, now_s)
+        self._observer.settled(lag_s=lag_s, audio_s=end_s - start_s, variant=served.manifest.name)
         if segments:
             self._word_s = max(segment.end_s for segment in segments)
         return replace(
@@ -133,7 +157,7 @@ class Telling:
             segments=segments,
             languages=served.transcript.languages,
             manifest=served.manifest,
-            lag_s=self.lag_s,
+            lag_s=lag_s,
         )
 
     def _gapes(self, at_s: float) -> bool:

@@ -74,7 +74,7 @@ class Scripted:
     def strained(self, model: str) -> bool:
         return self.busy
 
-    def check(self, request: StreamRequest) -> None:
+    async def check(self, request: StreamRequest) -> None:
         if request.options.language == "xx":
             raise OptionError("This model does not know the language 'xx'.", param="language")
 

@@ -295,18 +295,18 @@ async def test_silence_is_heard_on_while_a_final_is_in_work() -> None:
 
 async def test_the_layout_cannot_change_once_audio_was_sent() -> None:
     async with session_of() as session:
-        session.configure(StreamRequest(raw=RawFormat("mulaw", 8000)))
-        session.configure(StreamRequest(raw=RAW))
+        await session.configure(StreamRequest(raw=RawFormat("mulaw", 8000)))
+        await session.configure(StreamRequest(raw=RAW))
         await session.feed(fox())
         with pytest.raises(OptionError, match="layout"):
-            session.configure(StreamRequest(raw=RawFormat("mulaw", 8000)))
+            await session.configure(StreamRequest(raw=RawFormat("mulaw", 8000)))
 
 
 async def test_what_the_model_cannot_do_is_refused_and_nothing_changes() -> None:
     async with session_of() as session:
         options = StreamRequest().options
         with pytest.raises(OptionError, match="xx"):
-            session.configure(StreamRequest(raw=RAW, options=Options(language="xx")))
+            await session.configure(StreamRequest(raw=RAW, options=Options(language="xx")))
         assert session._request.options == options
 
 
@@ -314,7 +314,7 @@ async def test_other_rules_hold_from_the_next_sample_on() -> None:
     async with session_of() as session:
         taking = Taking(session)
         await session.feed(fox() + pcm(silence(1.0)))
-        session.configure(StreamRequest(raw=RAW, vad=VadOptions(silence_duration_ms=3000)))
+        await session.configure(StreamRequest(raw=RAW, vad=VadOptions(silence_duration_ms=3000)))
         await session.feed(fox() + pcm(silence(1.0)))
         await session.finish()
         assert [final.cut for final in finals(await taking.end())] == ["pause", "end"]
@@ -324,7 +324,7 @@ async def test_more_padding_than_was_kept_is_as_much_as_there_is() -> None:
     async with session_of() as session:
         taking = Taking(session)
         await session.feed(pcm(silence(20.0)))
-        session.configure(StreamRequest(raw=RAW, vad=VadOptions(prefix_padding_ms=10_000)))
+        await session.configure(StreamRequest(raw=RAW, vad=VadOptions(prefix_padding_ms=10_000)))
         await session.feed(fox())
         await session.finish()
         (final,) = finals(await taking.end())
