@@ -235,7 +235,7 @@ def test_the_threshold_is_the_callers() -> None:
     assert Machine(Rules.of(VadOptions(threshold=0.2))).hear((0.3, 50)).moves
 
 
-@pytest.mark.parametrize("silence_ms", [300, 500, 1000, 2000])
+@pytest.mark.parametrize("silence_ms", [300, 500, 1000])
 def test_a_turn_ends_with_the_chunk_that_makes_its_pause_long_enough(silence_ms: int) -> None:
     rules = Rules.of(VadOptions(silence_duration_ms=silence_ms))
     chunks = -(-silence_ms * SAMPLE_RATE // 1000 // CHUNK)

@@ -310,12 +310,48 @@ async def test_what_the_model_cannot_do_is_refused_and_nothing_changes() -> None
         assert session._request.options == options
 
 
+async def test_a_segment_ends_with_a_second_of_silence_though_the_turn_may_go_on() -> None:
+    request = StreamRequest(raw=RAW, vad=VadOptions(silence_duration_ms=2000))
+    events = await heard(fox() + pcm(silence(3.0)), request=request)
+    assert [(final.cut, bool(final.text)) for final in finals(events)] == [
+        ("length", True),
+        ("pause", False),
+        ("end", False),
+    ]
+
+
+async def test_settings_hold_for_what_comes_after_them() -> None:
+    recognition = Scripted()
+    async with session_of(recognition) as session:
+        taking = Taking(session)
+        await session.feed(fox() + pcm(silence(1.0)))
+        await session.configure(StreamRequest(raw=RAW, options=Options(hotwords=("later",))))
+        await session.feed(fox() + pcm(silence(1.0)))
+        await session.finish()
+        await taking.end()
+    asked = [request.options.hotwords for request in recognition.requests if request.priority == "live"]
+    assert (asked[0], asked[-1]) == ((), ("later",))
+
+
+async def test_orders_wait_for_room_as_audio_does() -> None:
+    async with session_of() as session:
+        flood = asyncio.create_task(_cleared(session, 10_000))
+        await asyncio.sleep(0.05)
+        assert not flood.done()
+        flood.cancel()
+
+
+async def _cleared(session: Session, times: int) -> None:
+    for _ in range(times):
+        await session.clear()
+
+
 async def test_other_rules_hold_from_the_next_sample_on() -> None:
     async with session_of() as session:
         taking = Taking(session)
         await session.feed(fox() + pcm(silence(1.0)))
         await session.configure(StreamRequest(raw=RAW, vad=VadOptions(silence_duration_ms=3000)))
-        await session.feed(fox() + pcm(silence(1.0)))
+        await session.feed(fox() + pcm(silence(0.2)))
         await session.finish()
         assert [final.cut for final in finals(await taking.end())] == ["pause", "end"]
 
@@ -346,7 +382,7 @@ async def test_a_pause_that_does_not_last_tells_nothing_of_the_language() -> Non
     """Whether it was recognised in time depends on the clock, which the finals must not."""
     recognition = Scripted()
     recognition.languages = ["de", "fr"]
-    request = StreamRequest(raw=RAW, vad=VadOptions(silence_duration_ms=1500))
+    request = StreamRequest(raw=RAW, vad=VadOptions(silence_duration_ms=900))
     async with session_of(recognition, request) as session:
         taking = Taking(session)
         await session.feed(hello() + pcm(silence(0.5)))
