@@ -17,7 +17,8 @@ Cut = Literal["pause", "length", "asked", "end"]
 """Why a segment ended: the speaker paused, it grew too long, the client asked, the stream ended."""
 
 TAIL = SAMPLE_RATE // 4
-"""Silence behind the speech that is recognised with it; a shorter one is no pause. Measured: docs/benchmarks.md."""
+"""Silence behind the speech that is recognised with it; a shorter one is no pause. Measured: docs/benchmarks.md, "Live
+streams"."""
 
 BREATH = SAMPLE_RATE // 2
 """Sound before the speech and its padding in which the recogniser may look for the beginning of the first word."""

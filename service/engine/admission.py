@@ -54,7 +54,7 @@ SKETCHES_PER_S = 2.0
 
 SKETCH_S = 5.0
 """Seconds of audio that one costs as much as: a window of 4 s in the mean, all encoded and little of it decoded.
-Measured: docs/benchmarks.md, "Streams"."""
+Measured: docs/benchmarks.md, "Live streams"."""
 
 STREAMS_SHARE = 0.8
 """Of the machine, for live streams; speech comes in bursts."""
