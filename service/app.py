@@ -73,6 +73,7 @@ def create_app(settings: Settings, engine: Engine, metrics: Metrics | None = Non
     app.include_router(HealthRoutes(engine, metrics, stuck_s=settings.stuck_s).router)
     errors.install(app)
     app.add_middleware(Tracing, metrics=metrics)
+    auth.welcome(app, settings.cors_origins)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

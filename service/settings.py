@@ -39,7 +39,8 @@ class Settings(BaseSettings):
         default=(), description="Comma-separated keys, any of which lets a client in; empty lets everyone in."
     )
     cors_origins: Listed = Field(
-        default=(), description="Comma-separated origins that browsers may call from; `*` for all."
+        default=(),
+        description="Comma-separated origins whose pages may call, and without keys open WebSockets; `*` for all.",
     )
     max_upload_mib: float = Field(default=512, gt=0, description="Largest request body, in MiB.")
     max_duration_s: float = Field(default=4 * 3600, gt=0, description="Longest recording, in seconds.")

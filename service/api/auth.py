@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
+from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 
 from service.errors import WrenError
@@ -18,6 +19,9 @@ _OPENAI_SUBPROTOCOL = "openai-insecure-api-key."
 DEEPGRAM_SUBPROTOCOLS = ("token", "bearer")
 QUERY_NAMES = ("api_key", "token")
 """Parameters that a key may be in; `token` is Deepgram's."""
+
+_MOST_ORIGIN = 36
+"""Characters of an origin that are told: what to do must fit into the reason of a close."""
 
 
 class InvalidKey(WrenError, PermissionError):
@@ -35,6 +39,15 @@ class NotLocal(WrenError, PermissionError):
         super().__init__(
             "Without API keys only a program on the server's own machine may change what it serves. "
             "Set WREN_API_KEYS and send one of them, or ask from there."
+        )
+
+
+class ForeignOrigin(WrenError, PermissionError):
+    """The server has no keys, and a page that is not its own wants to open a WebSocket, which no browser forbids it."""
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(
+            f"Pages of {origin[:_MOST_ORIGIN]!r} may not stream here: list it in WREN_CORS_ORIGINS, or set WREN_API_KEYS."
         )
 
 
@@ -65,10 +78,26 @@ def check(connection: HTTPConnection, keys: Sequence[str]) -> None:
 
     Raises:
         InvalidKey: there are keys and it has none of them.
+        ForeignOrigin: there are none, and a page from elsewhere opens a WebSocket.
     """
     presented = key_of(connection)
     if not is_valid(presented, keys):
         raise InvalidKey(given=presented is not None)
+    if not keys and connection.scope["type"] == "websocket":
+        _check_origin(connection)
+
+
+def welcome(app: Starlette, origins: Sequence[str]) -> None:
+    """Let pages of these origins open WebSockets of the app; `*` stands for all."""
+    app.state.origins = tuple(origins)
+
+
+def _check_origin(websocket: HTTPConnection) -> None:
+    app = websocket.scope.get("app")
+    welcomed: Sequence[str] = getattr(app.state, "origins", ()) if isinstance(app, Starlette) else ()
+    origin = websocket.headers.get("origin", "")
+    if _is_foreign_page(websocket) and not {origin, "*"} & set(welcomed):
+        raise ForeignOrigin(origin)
 
 
 def check_operator(connection: HTTPConnection, keys: Sequence[str]) -> None:
@@ -82,16 +111,31 @@ def check_operator(connection: HTTPConnection, keys: Sequence[str]) -> None:
         NotLocal: there are none, and it comes from elsewhere.
     """
     check(connection, keys)
-    origin, host = connection.headers.get("origin"), connection.headers.get("host", "")
-    foreign = origin is not None and (urlsplit(origin).netloc != host or not _is_own(host))
+    foreign = _is_foreign_page(connection)
     if not keys and (foreign or not is_loopback(connection.client.host if connection.client else "")):
         raise NotLocal
 
 
+def _is_foreign_page(connection: HTTPConnection) -> bool:
+    """Whether a browser sent it for a page that did not come from this server."""
+    origin, host = connection.headers.get("origin"), connection.headers.get("host", "")
+    return origin is not None and (_authority(origin) != host or not _is_own(host))
+
+
+def _authority(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # half an IPv6 address
+        return ""
+
+
 def _is_own(host: str) -> bool:
-    """Whether a Host header names this machine as seen from itself."""
-    name = urlsplit(f"//{host}").hostname or ""
-    return name == "localhost" or is_loopback(name)
+    """Whether a Host header has a name that leads here and that nobody else can make lead here, as they can a domain."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or bool(ip_address(name))
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

@@ -21,6 +21,7 @@ _UNFIT = re.compile(r"[^ -~]+")
 CODES = {
     400: "Bad Request",
     401: "INVALID_AUTH",
+    403: "INSUFFICIENT_PERMISSIONS",
     405: "METHOD_NOT_ALLOWED",
     408: "SLOW_UPLOAD",
     413: "PAYLOAD_TOO_LARGE",
@@ -29,7 +30,7 @@ CODES = {
     503: "SERVICE_UNAVAILABLE",
     504: "GATEWAY_TIMEOUT",
 }
-"""By status. Deepgram documents those of 400, 401 and 429; the others are named alike."""
+"""By status. Deepgram documents those of 400, 401, 403 and 429; the others are named alike."""
 
 
 class RefusalBody(BaseModel):

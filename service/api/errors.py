@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from service.api.auth import InvalidKey, NotLocal
+from service.api.auth import ForeignOrigin, InvalidKey, NotLocal
 from service.api.uploads import UploadStalled
 from service.errors import (
     AudioError,
@@ -133,6 +133,8 @@ def _request_failure(error: WrenError) -> Failure:
             return Failure(401, detail, {"WWW-Authenticate": "Bearer"})
         case NotLocal():
             return Failure(403, ErrorDetail(message=message, type=INVALID_REQUEST, code="local_only"))
+        case ForeignOrigin():
+            return Failure(403, ErrorDetail(message=message, type=INVALID_REQUEST, code="foreign_origin"))
         case ModelNotFound():
             detail = ErrorDetail(message=message, type=INVALID_REQUEST, param="model", code="model_not_found")
             return Failure(404, detail)

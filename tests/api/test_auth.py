@@ -1,7 +1,21 @@
 import pytest
+from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 
-from service.api.auth import InvalidKey, NotLocal, check, check_operator, is_loopback, is_valid, presented_key
+from service.api.auth import (
+    ForeignOrigin,
+    InvalidKey,
+    NotLocal,
+    check,
+    check_operator,
+    is_loopback,
+    is_valid,
+    presented_key,
+    welcome,
+)
+from service.api.sockets import fitting
+from service.engine.fake import FakeEngine
+from tests.api.realtime import connected
 
 
 @pytest.mark.parametrize("header", ["Bearer K", "bearer  K", "Token K"])
@@ -84,3 +98,73 @@ def test_with_keys_a_key_operates_from_anywhere_and_nothing_else_does() -> None:
     check_operator(operator("10.0.0.1", authorization="Bearer K", origin="https://app.example"), ("K",))
     with pytest.raises(InvalidKey):
         check_operator(operator("127.0.0.1"), ("K",))
+
+
+def page(origin: str | None, host: str = "localhost:8000", *, welcomed: tuple[str, ...] = ()) -> HTTPConnection:
+    """A WebSocket that a page of the origin opens."""
+    app = Starlette()
+    welcome(app, welcomed)
+    sent = [(b"host", host.encode())] + ([(b"origin", origin.encode())] if origin is not None else [])
+    return HTTPConnection({"type": "websocket", "headers": sent, "query_string": b"", "path": "/", "app": app})
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        (None, "wren.example"),
+        ("http://localhost:8000", "localhost:8000"),
+        ("https://127.0.0.1", "127.0.0.1"),
+        ("http://10.0.0.7:8000", "10.0.0.7:8000"),
+        ("http://[::1]:8000", "[::1]:8000"),
+    ],
+)
+def test_without_keys_programs_and_the_servers_own_pages_open_websockets(origin: str | None, host: str) -> None:
+    check(page(origin, host), ())
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("https://evil.example", "localhost:8000"),
+        ("http://localhost:9000", "localhost:8000"),
+        ("http://evil.example:8000", "evil.example:8000"),
+        ("null", "localhost:8000"),
+        ("", ""),
+        ("http://[::1", "[::1"),
+    ],
+)
+def test_without_keys_pages_from_elsewhere_do_not_unless_they_are_listed(origin: str, host: str) -> None:
+    for welcomed in ((), ("https://other.example",)):
+        with pytest.raises(ForeignOrigin, match="WREN_CORS_ORIGINS"):
+            check(page(origin, host, welcomed=welcomed), ())
+    check(page(origin, host, welcomed=("*",)), ())
+    check(page(origin, host, welcomed=("https://other.example", origin)), ())
+
+
+def test_with_keys_the_key_decides_and_not_the_origin() -> None:
+    with pytest.raises(InvalidKey):
+        check(page("http://localhost:8000"), ("K",))
+    connection = page("https://evil.example")
+    connection.scope["query_string"] = b"token=K"
+    check(connection, ("K",))
+
+
+def test_a_request_of_a_page_is_for_cors_to_judge() -> None:
+    connection = page("https://evil.example")
+    connection.scope["type"] = "http"
+    check(connection, ())
+
+
+def test_what_to_do_fits_into_the_reason_of_a_close() -> None:
+    reason = str(ForeignOrigin("https://" + "x" * 1000))
+    assert fitting(reason) == reason
+
+
+def test_a_page_of_another_origin_gets_no_realtime_session_unless_it_is_listed() -> None:
+    page = {"origin": "https://app.example"}
+    with connected(FakeEngine(), headers=page) as client:
+        assert client.error()["code"] == "foreign_origin"
+        code, reason = client.closed()
+    assert (code, "WREN_CORS_ORIGINS" in reason) == (1008, True)
+    with connected(FakeEngine(), headers=page, cors_origins=("https://app.example",)) as client:
+        assert client.hear()["type"] == "session.created"

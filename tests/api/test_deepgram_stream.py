@@ -99,12 +99,17 @@ def texts(messages: list[Message]) -> list[str]:
 
 
 def refusal_of(
-    engine: FakeEngine, query: str = RAW, *, subprotocols: list[str] | None = None, **settings: tuple[str, ...]
+    engine: FakeEngine,
+    query: str = RAW,
+    *,
+    subprotocols: list[str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    **settings: tuple[str, ...],
 ) -> WebSocketDenialResponse:
     with (
         pytest.raises(WebSocketDenialResponse) as caught,
         TestClient(app_of(engine, **settings)) as client,
-        client.websocket_connect(f"/v1/listen?{query}", subprotocols),
+        client.websocket_connect(f"/v1/listen?{query}", subprotocols, headers=dict(headers or {})),
     ):
         pass
     return caught.value
@@ -360,6 +365,21 @@ def test_without_the_key_the_handshake_is_refused(subprotocols: list[str]) -> No
     assert refusal.json()["request_id"] == refusal.headers["dg-request-id"]
     assert "API key" in refusal.headers["dg-error"]
     assert engine.streams == []
+
+
+def test_without_keys_a_page_of_another_origin_is_refused_in_the_handshake() -> None:
+    engine = playing()
+    refusal = refusal_of(engine, headers={"origin": "https://evil.example"})
+    assert (refusal.status_code, refusal.json()["err_code"]) == (403, "INSUFFICIENT_PERMISSIONS")
+    assert "WREN_CORS_ORIGINS" in refusal.headers["dg-error"]
+    assert engine.streams == []
+
+
+def test_a_page_that_is_listed_streams() -> None:
+    page = "https://app.example"
+    with listening(playing(), headers={"origin": page}, cors_origins=(page,)) as session:
+        say(session, "CloseStream")
+        assert until_closed(session)[1] == 1000
 
 
 @pytest.mark.parametrize(

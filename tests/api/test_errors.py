@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.exceptions import HTTPException
 
-from service.api.auth import InvalidKey, NotLocal
+from service.api.auth import ForeignOrigin, InvalidKey, NotLocal
 from service.api.errors import failure_of
 from service.api.uploads import UploadStalled
 from service.errors import (
@@ -40,6 +40,7 @@ CASES: tuple[tuple[Exception, int, str, str | None, str | None], ...] = (
     (OptionError("no", param="stream"), 400, "invalid_request_error", "stream", None),
     (InvalidKey(given=True), 401, "invalid_request_error", None, "invalid_api_key"),
     (NotLocal(), 403, "invalid_request_error", None, "local_only"),
+    (ForeignOrigin("null"), 403, "invalid_request_error", None, "foreign_origin"),
     (ModelNotFound("x", ("y",)), 404, "invalid_request_error", "model", "model_not_found"),
     (ModelUnavailable("x", "no memory"), 503, "server_error", "model", "model_unavailable"),
     (NothingFits("x", reasons=("x:y needs",), ways=()), 503, "server_error", "model", "nothing_fits"),
