@@ -8,11 +8,15 @@ from service.engine.admission import (
     HALF_LIFE_S,
     LEAST_QUEUE_S,
     MAX_QUEUE_S,
+    SKETCH_S,
+    SKETCHES_PER_S,
+    STREAMS_SHARE,
     Speed,
     Verdict,
     admit,
     budget_s,
     queue_limit_s,
+    streams_held,
 )
 
 GIB = 2**30
@@ -231,3 +235,30 @@ def test_a_clock_that_stands_or_goes_back_does_no_harm() -> None:
     speed.done(5, 100)
     speed.done(5, 99)
     assert 10 < speed.value < math.inf
+
+
+COST_S = 1 + SKETCHES_PER_S * SKETCH_S
+"""Seconds of audio that a second of a stream costs."""
+
+
+@pytest.mark.parametrize("asked_for", [0, 1, 7, 1000])
+@pytest.mark.parametrize("speed", [0.0, 40.0, 1e4])
+def test_as_many_streams_are_held_as_were_asked_for(asked_for: int, speed: float) -> None:
+    assert streams_held(speed, asked_for) == (asked_for, "WREN_MAX_STREAMS")
+
+
+@pytest.mark.parametrize("held", [1, 2, 8, 100])
+def test_as_many_streams_are_held_as_the_measured_speed_carries(held: int) -> None:
+    enough = held * COST_S / STREAMS_SHARE
+    assert streams_held(enough + 0.01, None)[0] == held
+    assert streams_held(enough - 0.01, None)[0] == max(1, held - 1)
+
+
+@pytest.mark.parametrize("speed", [0.0, 0.01, 1.0])
+def test_one_stream_is_held_by_the_slowest_machine(speed: float) -> None:
+    assert streams_held(speed, None)[0] == 1
+
+
+def test_why_so_many_streams_are_held_is_told_in_figures() -> None:
+    _, reason = streams_held(123.4, None)
+    assert reason == f"measured: 123 s of audio a second, and a second of a stream costs as much as {COST_S:.0f}"

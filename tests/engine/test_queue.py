@@ -332,3 +332,43 @@ def _remembered(queue: FairQueue[Item]) -> int:
 
 def test_the_lag_is_a_window_of_the_least_weight() -> None:
     assert LAG_S == 30
+
+
+def test_who_speaks_goes_first_then_interims_then_who_waits_then_batches() -> None:
+    line, order = Line(), ("live", "interim", "interactive", "batch")
+    assert list(WEIGHTS) == list(order)
+    for priority in reversed(WEIGHTS):
+        line.push(f"somebody {priority}", 3, priority=priority)
+        line.push("one client", 3, priority=priority)
+    taken = [line.places[id(item)].priority for item in line.serve_all()]
+    assert taken == [priority for priority in order for _ in range(2)]
+
+
+@pytest.mark.parametrize("speakers", [1, 4])
+@pytest.mark.parametrize("priority", ["interim", "interactive", "batch"])
+def test_constant_live_load_leaves_the_others_their_share(priority: Priority, speakers: int) -> None:
+    """Segments come as fast as they are served; a file is longer than the test."""
+    line, turns = Line(), 3000
+    line.push("file", 9, priority=priority, count=turns)
+    for speaker in range(speakers):
+        line.push(f"speaker {speaker}", 6, priority="live")
+    seconds: Counter[str] = Counter()
+    for _ in range(turns):
+        item = line.serve()
+        seconds[item.client] += item.cost_s  # type: ignore[assignment]  # Counter is typed for whole numbers
+        if item.client != "file":
+            line.push(item.client, 6, priority="live")
+    weight = WEIGHTS[priority]
+    share = weight / (weight + speakers * WEIGHTS["live"])
+    assert seconds["file"] / sum(seconds.values()) == pytest.approx(share, rel=0.1, abs=0.002)
+    given = [seconds[f"speaker {speaker}"] for speaker in range(speakers)]
+    assert max(given) - min(given) <= 6
+
+
+def test_a_speaker_that_was_silent_goes_before_a_file_at_once() -> None:
+    line = Line()
+    line.push("file", 9, count=100)
+    for _ in range(10):
+        line.serve()
+    segments = line.push("speaker", 6, priority="live", count=3)
+    assert same(line.queue.candidates(3), segments)
