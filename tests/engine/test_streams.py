@@ -2,68 +2,37 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from model_store.registry import Registry
-from service.audio.types import SAMPLE_RATE, Samples
-from service.engine.device import read_device
 from service.engine.engine import LocalEngine
-from service.engine.forming import Layout
-from service.engine.planner import Planner
-from service.engine.precision import Orders
-from service.engine.streaming import Final, Stream, StreamEvent, StreamRequest
+from service.engine.streaming import Final, StreamRequest
 from service.engine.streams import MOST_LAG_S
 from service.engine.types import Request, Served
 from service.errors import ModelNotFound, OptionError, Overloaded, RecognitionFailed, WrenError
 from service.recognition.types import Options
-from service.settings import Settings
 from tests.audio.speech import recording
 from tests.engine.hosting import eventually
-from tests.engine.recordings import TINY, request, silence, text_of
-from tests.engine.sessions import RAW, finals, pcm, threads, tile
+from tests.engine.listening import (
+    LIMIT_S,
+    PLAIN,
+    SENTENCES,
+    Listener,
+    conversation,
+    leases,
+    said,
+    serving,
+    spoken,
+)
+from tests.engine.recordings import TINY, request, text_of
+from tests.engine.sessions import RAW, finals, pcm, threads
 from tests.engine.stores import linked_store
-from tests.engine.test_profiles import PROFILE
 from tests.engine.watching import Watcher
-from tests.store import STORE
 
 pytestmark = pytest.mark.anyio
-
-FP32, INT8 = f"{TINY}:fp32", f"{TINY}:int8"
-PLAIN = StreamRequest(raw=RAW, interims=False)
-LIMIT_S = 15.0
-PAUSE_S = 0.8
-SENTENCES = ("en/quick_brown_fox", "en/hello_world", "en/counting")
-
-
-class Left(Exception):
-    """A client that leaves in the middle of something."""
-
-
-@asynccontextmanager
-async def serving(
-    store: Path = STORE,
-    *,
-    most: int | None = 8,
-    ladder: Sequence[str] = ("int8",),
-    watcher: Watcher | None = None,
-    kind: type[LocalEngine] = LocalEngine,
-) -> AsyncIterator[LocalEngine]:
-    settings = Settings(
-        store=store, model=TINY, ladder=tuple(ladder), threads=1, executors=1, profile_s=0, max_streams=most
-    )
-    engine = kind(settings, observer=watcher)
-    await engine.start()
-    try:
-        async with asyncio.timeout(2 * LIMIT_S):
-            yield engine
-    finally:
-        await engine.close()
 
 
 @pytest.fixture
@@ -71,52 +40,8 @@ def store(tmp_path: Path) -> Path:
     return linked_store(tmp_path / "store", "silero-vad/fp32", f"{TINY}/fp32", f"{TINY}/int8")
 
 
-def spoken(name: str) -> Samples:
-    """A sentence, and a pause that ends the turn."""
-    return np.concatenate([recording(name), silence(PAUSE_S)])
-
-
-def conversation() -> bytes:
-    return b"".join(pcm(spoken(name)) for name in SENTENCES)
-
-
-@dataclass
-class Listener:
-    """Takes what a stream tells, as it comes."""
-
-    stream: Stream
-    told: list[StreamEvent] = field(default_factory=list)
-    task: "asyncio.Task[None]" = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.task = asyncio.create_task(self._take())
-
-    async def _take(self) -> None:
-        async for event in self.stream.events():
-            self.told.append(event)
-
-    async def until_finals(self, count: int) -> None:
-        async with asyncio.timeout(LIMIT_S):
-            while len(finals(self.told)) < count:
-                assert not self.task.done(), "the stream ended before"
-                await asyncio.sleep(0.005)
-
-
-async def said(
-    engine: LocalEngine, audio: bytes, asked: StreamRequest = PLAIN, *, by: int = 32_000
-) -> list[StreamEvent]:
-    """All that is told of a stream."""
-    async with engine.listen(asked) as stream:
-        listener = Listener(stream)
-        for start in range(0, len(audio), by):
-            await stream.feed(audio[start : start + by])
-        await stream.finish()
-        await listener.task
-    return listener.told
-
-
-def leases(engine: LocalEngine) -> int:
-    return sum(info.leases for info in engine.models())
+class Left(Exception):
+    """A client that leaves in the middle of something."""
 
 
 async def is_let_in(engine: LocalEngine) -> bool:
@@ -236,84 +161,12 @@ async def test_while_streams_are_late_no_more_are_let_in() -> None:
     assert [lag_s > MOST_LAG_S for lag_s, _, _ in watcher.finals] == [True]
 
 
-async def test_a_variant_that_is_not_there_is_loaded_for_a_stream(store: Path) -> None:
-    async with serving(store, ladder=("fp32", "int8")) as engine:
-        (final,) = finals(await said(engine, pcm(recording("en/hello_world")), replace(PLAIN, model=INT8)))
-        assert final.manifest is not None
-        assert final.manifest.name == INT8
-
-
-@pytest.mark.parametrize(("most", "limits"), [(None, (3, 6, 3)), (5, (5, 5, 5))])
-async def test_as_many_are_held_as_the_variant_that_serves_carries(
-    most: int | None, limits: tuple[int, int, int], store: Path
-) -> None:
-    registry = Registry(store)
-    surveyor = Planner(registry, read_device(), Settings(store=store, threads=1, executors=1)).surveyor()
-    assert PROFILE.timings is not None
-    for variant, speed in (("fp32", 42.0), ("int8", 84.0)):
-        timings = replace(PROFILE.timings, speed=speed)
-        profile = replace(PROFILE, timings=timings, layout=Layout(1, 1))
-        surveyor.profiles.keep(registry.get(TINY, variant), profile, surveyor.conditions)
-    async with serving(store, most=most, ladder=("fp32", "int8")) as engine:
-        found = [engine.load().streams_limit]
-        for pin in ("int8", "fp32"):
-            await engine.order(TINY, Orders(pin=pin))
-            found.append(engine.load().streams_limit)
-    assert tuple(found) == limits
-
-
 @pytest.mark.parametrize("name", SENTENCES)
 async def test_a_stream_of_one_segment_says_what_the_recording_says(name: str) -> None:
     async with serving() as engine:
         (final,) = finals(await said(engine, pcm(recording(name)), by=3200))
         assert final.text == await text_of(engine, recording(name))
         assert final.text
-
-
-async def test_a_switch_in_mid_stream_loses_no_final(store: Path) -> None:
-    audio = conversation()
-    end_s = 2 * len(audio) / 2 / SAMPLE_RATE
-    async with serving(store, ladder=("fp32", "int8")) as engine:
-        alone = {name: finals(await said(engine, audio * 2, replace(PLAIN, model=name))) for name in (FP32, INT8)}
-        async with engine.listen(PLAIN) as stream:
-            listener = Listener(stream)
-            await stream.feed(audio)
-            await listener.until_finals(1)
-            await engine.order(TINY, Orders(pin="int8"))
-            before = len(finals(listener.told))
-            await stream.feed(audio)
-            await stream.finish()
-            await listener.task
-        found = finals(listener.told)
-        assert leases(engine) == 0
-    assert tile(listener.told, end_s)
-    assert len(found) == len(alone[FP32]) == len(alone[INT8])
-    assert not any(final.failure for final in found)
-    heard = [(final, final.manifest.name) for final in found if final.manifest is not None]
-    assert heard[0][1] == FP32
-    assert {name for _, name in heard[max(before, len(SENTENCES)) :]} == {INT8}
-    texts = {(name, final.start_s): final.text for name, finals_alone in alone.items() for final in finals_alone}
-    assert [final.text for final, _ in heard] == [texts[name, final.start_s] for final, name in heard]
-
-
-async def test_an_unload_in_mid_stream_loses_no_final() -> None:
-    audio = conversation()
-    async with serving() as engine:
-        alone = finals(await said(engine, audio * 2))
-        async with engine.listen(PLAIN) as stream:
-            listener = Listener(stream)
-            await stream.feed(audio)
-            await listener.until_finals(1)
-            unloading = asyncio.create_task(engine.unload_model(TINY))
-            await asyncio.sleep(0)
-            await stream.feed(audio)
-            await stream.finish()
-            await listener.task
-        async with asyncio.timeout(LIMIT_S):
-            await unloading
-        assert leases(engine) == 0
-    assert [final.text for final in finals(listener.told)] == [final.text for final in alone]
-    assert {final.manifest.name for final in finals(listener.told) if final.manifest} == {INT8}
 
 
 @pytest.mark.parametrize("fed", [0, 1, 5, 200])
