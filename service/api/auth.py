@@ -47,7 +47,8 @@ class ForeignOrigin(WrenError, PermissionError):
 
     def __init__(self, origin: str) -> None:
         super().__init__(
-            f"Pages of {origin[:_MOST_ORIGIN]!r} may not stream here: list it in WREN_CORS_ORIGINS, or set WREN_API_KEYS."
+            f"Pages of {origin[:_MOST_ORIGIN]!r} may not stream here: "
+            "list it in WREN_CORS_ORIGINS, or set WREN_API_KEYS."
         )
 
 
@@ -130,7 +131,7 @@ def _authority(origin: str) -> str:
 
 
 def _is_own(host: str) -> bool:
-    """Whether a Host header has a name that leads here and that nobody else can make lead here, as they can a domain."""
+    """Whether a Host header has a name that nobody from elsewhere can have made lead here, as they can a domain."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
         return name == "localhost" or bool(ip_address(name))

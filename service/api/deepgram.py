@@ -18,6 +18,7 @@ from service.api.client import client_of
 from service.api.deepgram_errors import CODES, REQUEST_ID_HEADER, RefusalBody, refusal
 from service.api.deepgram_options import ListenOptions, engine_name, parse
 from service.api.deepgram_results import ListenBody, metadata_body, results_body
+from service.api.errors import stopping
 from service.api.presence import while_present
 from service.api.spool import Spool, Upload
 from service.api.tracing import trace_of
@@ -56,6 +57,8 @@ class ListenRoutes:
             body = await self._answer(request, parse(request.query_params.multi_items()))
         except ClientDisconnect:
             raise
+        except asyncio.CancelledError:  # the server stops, and the time to finish is over
+            return refusal(_stopping(), request_id=request_id)
         except Exception as error:
             if not isinstance(error, WrenError | HTTPException):
                 _log.exception("request failed", extra={"request_id": request_id})
@@ -98,6 +101,11 @@ class ListenRoutes:
             if upload.size == 0:
                 raise EmptyAudio
             yield upload
+
+
+def _stopping() -> HTTPException:
+    failure = stopping()
+    return HTTPException(failure.status, failure.detail.message, failure.headers)
 
 
 def _body(served: Served, options: ListenOptions, *, request_id: str, sha256: str, created: datetime) -> ListenBody:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from model_store.manifest import Manifest
-from service.api.deepgram_options import ListenOptions
+from service.api.deepgram_options import MOST_VALUES, ListenOptions
 from service.api.deepgram_results import (
     AlternativeBody,
     MetadataBody,
@@ -32,8 +32,8 @@ class ControlMessage(BaseModel):
     """What a client says in text. `keyterms` and `features` go with Configure."""
 
     type: Literal["KeepAlive", "Finalize", "CloseStream", "Configure"]
-    keyterms: tuple[str, ...] | None = None
-    features: dict[str, bool] = Field(default_factory=dict)
+    keyterms: tuple[str, ...] | None = Field(default=None, max_length=MOST_VALUES)
+    features: dict[str, bool] = Field(default_factory=dict, max_length=MOST_VALUES)
 
     def impossible(self) -> tuple[str, ...]:
         """Features that cannot be as they are asked for."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from service.api.auth import QUERY_NAMES
 from service.api.bodies import explained
-from service.api.deepgram_words import Replacement, bare
+from service.api.deepgram_words import Replacement, bare, check_words
 from service.api.fields import gather
 from service.api.forms import G711_SAMPLE_RATE, MAX_CHANNELS, MAX_SAMPLE_RATE
 from service.api.selection import select
@@ -23,6 +23,9 @@ from service.engine.types import ModelInfo
 from service.errors import OptionError
 from service.recognition import languages
 from service.recognition.types import Options
+
+MOST_VALUES = 200
+"""Of a parameter that is a list: each replacement is looked for in each result."""
 
 ENDPOINTING_MS = 400
 """A pause that ends an utterance, unless the client says. Deepgram has 10, but half a sentence is understood worse."""
@@ -164,9 +167,11 @@ class ListenOptions(BaseModel):
     )
     language: Language = Field(default="en", description="Code such as `en` or `en-US`; `multi` detects it.")
     detect_language: tuple[Annotated[str, BeforeValidator(_switch_or_language)], ...] = Field(
-        default=(), description="`true` detects it; codes, repeated, are the candidates."
+        default=(), max_length=MOST_VALUES, description="`true` detects it; codes, repeated, are the candidates."
     )
-    language_hint: tuple[Language, ...] = Field(default=(), description="Candidates, where the language is detected.")
+    language_hint: tuple[Language, ...] = Field(
+        default=(), max_length=MOST_VALUES, description="Candidates, where the language is detected."
+    )
     punctuate: bool | None = Field(
         default=None, description="`false` writes lower case without punctuation; else it is as the model writes it."
     )
@@ -176,16 +181,21 @@ class ListenOptions(BaseModel):
     utt_split: float = Field(default=0.8, gt=0, allow_inf_nan=False, description="Seconds of such a pause.")
     keywords: tuple[Annotated[str, BeforeValidator(_keyword)], ...] = Field(
         default=(),
+        max_length=MOST_VALUES,
         description="Words to expect, as `word` or `word:boost`; all count alike, negative boosts not at all.",
     )
-    keyterm: tuple[str, ...] = Field(default=(), description="Words or phrases to expect.")
+    keyterm: tuple[str, ...] = Field(default=(), max_length=MOST_VALUES, description="Words or phrases to expect.")
     replace: tuple[Annotated[Replacement, BeforeValidator(_replacement), _AS_TEXT], ...] = Field(
-        default=(), description="`find:replacement` writes another word or phrase in the place of one, or none."
+        default=(),
+        max_length=MOST_VALUES,
+        description="`find:replacement` writes another word or phrase in the place of one, or none.",
     )
     extra: tuple[Annotated[tuple[str, str], BeforeValidator(_pair), _AS_TEXT], ...] = Field(
-        default=(), description="`key:value` that comes back in the metadata."
+        default=(), max_length=MOST_VALUES, description="`key:value` that comes back in the metadata."
     )
-    tag: tuple[str, ...] = Field(default=(), description="Comes back as `tags` in the metadata.")
+    tag: tuple[str, ...] = Field(
+        default=(), max_length=MOST_VALUES, description="Comes back as `tags` in the metadata."
+    )
     encoding: Annotated[str | None, BeforeValidator(_encoding)] = Field(
         default=None, description="`linear16`, `linear32`, `mulaw` or `alaw` of audio without a header."
     )
@@ -207,6 +217,8 @@ class ListenOptions(BaseModel):
             raise OptionError(
                 "Callbacks are not possible here. Leave out 'callback' and read the answer.", param="callback"
             )
+        check_words(self.keywords, param="keywords")
+        check_words((*self.keywords, *self.keyterm), param="keyterm")
         if self.encoding in ("linear16", "linear32") and self.sample_rate is None:
             raise OptionError(f"The encoding {self.encoding} needs a sample_rate.", param="sample_rate")
         return self
@@ -282,6 +294,20 @@ def parse(query: Iterable[tuple[str, str]]) -> ListenOptions:
         return ListenOptions.model_validate(gather(given, lists={name for name, _ in given} - _SINGLE))
     except ValidationError as error:
         raise explained(error) from error
+
+
+def encoding_of(raw: RawFormat) -> str:
+    """The protocol's name for an encoding.
+
+    Raises:
+        OptionError: it has none.
+    """
+    names = {meant: name for name, meant in _RAW.items()}
+    if raw.encoding not in names:
+        raise OptionError(
+            f"A server takes no stream of {raw.encoding}. Send {', '.join(names)}, or use no server.", param="encoding"
+        )
+    return names[raw.encoding]
 
 
 def engine_name(asked: str, infos: Sequence[ModelInfo]) -> str:

@@ -27,8 +27,9 @@ from service.api.deepgram_messages import (
 )
 from service.api.deepgram_options import ListenOptions, engine_name, parse
 from service.api.deepgram_results import metadata_body, seconds
+from service.api.deepgram_words import check_words
 from service.api.selection import find
-from service.api.sockets import FAULT, NORMAL, POLICY, Socket, converse
+from service.api.sockets import FAULT, NORMAL, POLICY, RESTARTING, Socket, converse
 from service.api.tracing import Trace, trace_of
 from service.engine.streaming import (
     Final,
@@ -53,9 +54,18 @@ SILENT_CLIENT = (
 
 UNDECODABLE = "DATA-0000"
 
+CUT_OFF = "The server ended the stream before all of it was heard. Open another."
+
+MOST_CHARACTERS = 2**16
+"""Of a text message, before it is read: the longest that is needed has 8 KiB of words to expect."""
+
 MOST_ECHOED = 1000
 """Characters of a message that was not understood, in the answer to it."""
 
+_KNOWN = "The types are KeepAlive, Finalize, CloseStream and Configure, in a JSON object; audio is binary."
+
+MOST_NAMED = 40
+"""Characters of a field's name there."""
 
 LARGE_BYTES = 2**20
 """A message whose digest takes longer than others should wait for: about a millisecond."""
@@ -120,6 +130,7 @@ class _Session:
         self._created = datetime.now(UTC)
         self._received = hashlib.sha256()
         self._heard_s = 0.0
+        self._whole = False
         self._farewell = (NORMAL, "")
 
     async def run(self) -> None:
@@ -165,18 +176,17 @@ class _Session:
     async def _obey(self, text: str) -> bool:
         """Do what a text message asks for; whether more is to come."""
         try:
-            control = ControlMessage.model_validate_json(text)
-        except ValidationError:
-            known = "The types are KeepAlive, Finalize, CloseStream and Configure, in a JSON object; audio is binary."
-            await self._complain("SchemaError", known, text[:MOST_ECHOED])
+            control = _control(text)
+        except OptionError as error:
+            await self._complain("SchemaError", str(error), text[:MOST_ECHOED])
             return True
         if control.type == "Finalize":
             await self._stream.commit()
         elif control.type == "Configure":
-            await self._socket.send(self._configured(control), nulls=False)
+            await self._socket.send(await self._configured(control), nulls=False)
         return control.type != "CloseStream"
 
-    def _configured(self, control: ControlMessage) -> ConfiguredMessage | NotConfiguredMessage:
+    async def _configured(self, control: ControlMessage) -> ConfiguredMessage | NotConfiguredMessage:
         request_id = self._trace.request_id
         if impossible := control.impossible():
             description = f"These features cannot be changed here: {', '.join(impossible)}."
@@ -185,7 +195,8 @@ class _Session:
             return ConfiguredMessage(request_id=request_id)
         wanted = replace(self._request, options=replace(self._request.options, hotwords=control.keyterms))
         try:
-            self._stream.configure(wanted)
+            check_words(control.keyterms, param="keyterms")
+            await self._stream.configure(wanted)
         except OptionError as error:
             return NotConfiguredMessage(
                 request_id=request_id, code="CONFIGURE_KEYTERMS_NOT_SUPPORTED", description=str(error)
@@ -203,8 +214,15 @@ class _Session:
         except WrenError as error:
             await self._socket.close(FAULT, str(error))
         else:
-            await self._socket.send(self._metadata(), nulls=False)
-            await self._socket.close(*self._farewell)
+            await self._part()
+
+    async def _part(self) -> None:
+        """Sum up a stream that ended as it should; the engine ends one before when it is closed."""
+        if not self._whole:
+            await self._socket.close(RESTARTING, CUT_OFF)
+            return
+        await self._socket.send(self._metadata(), nulls=False)
+        await self._socket.close(*self._farewell)
 
     async def _report(self, event: StreamEvent) -> None:
         match event:
@@ -221,6 +239,7 @@ class _Session:
         self._hearer = event.manifest or self._hearer
         if isinstance(event, Final):
             self._heard_s = event.end_s
+            self._whole = event.cut == "end"
             self._trace.hear(event)
             if event.failure is not None:
                 await self._complain("RecognitionFailed", str(event.failure), "")
@@ -245,6 +264,22 @@ class _Session:
             live=True,
         )
         return MetadataMessage.model_validate(body.model_dump())
+
+
+def _control(text: str) -> ControlMessage:
+    """What a text message says.
+
+    Raises:
+        OptionError: nothing that is understood, or too much.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise OptionError(f"A text message has {MOST_CHARACTERS} characters at most. {_KNOWN}", param="message")
+    try:
+        return ControlMessage.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part)[:MOST_NAMED] for part in first["loc"]) or "message"
+        raise OptionError(f"{_KNOWN} What is wrong: {where}: {first['msg']}.", param=where) from error
 
 
 def _subprotocol(websocket: WebSocket) -> str | None:

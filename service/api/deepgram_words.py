@@ -5,7 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from service.errors import OptionError
 from service.recognition.types import Segment, Word
+
+MOST_WORDS_BYTES = 8 * 2**10
+"""Of all words to expect, which every part of a stream is heard with."""
 
 PARAGRAPH_SENTENCES = 5
 PARAGRAPH_PAUSE_S = 1.5
@@ -22,6 +26,16 @@ class Replacement:
 
     find: tuple[str, ...]
     text: str
+
+
+def check_words(words: Iterable[str], *, param: str) -> None:
+    """See that there are not too many words to expect.
+
+    Raises:
+        OptionError: they are too long together.
+    """
+    if sum(len(word.encode()) for word in words) > MOST_WORDS_BYTES:
+        raise OptionError(f"The words of '{param}' are over {MOST_WORDS_BYTES} bytes. Leave some out.", param=param)
 
 
 def bare(word: str) -> str:

@@ -18,6 +18,7 @@ from service.api.deepgram_messages import (
     SpeechStartedMessage,
     UtteranceEndMessage,
 )
+from service.api.deepgram_options import encoding_of
 from service.cli.options import complain, fail
 from service.cli.spoken import Spoken, SpokenWord
 from service.engine.streaming import StreamRequest
@@ -92,7 +93,11 @@ async def remote_line(url: str, key: str | None, request: StreamRequest) -> Asyn
 
 
 def query_of(request: StreamRequest) -> str:
-    """What the protocol calls what is asked."""
+    """What the protocol calls what is asked.
+
+    Raises:
+        OptionError: it has no name for the encoding of the audio.
+    """
     options = request.options
     asked: list[tuple[str, str | int]] = [
         ("model", request.model),
@@ -104,7 +109,7 @@ def query_of(request: StreamRequest) -> str:
     ]
     if request.raw is not None:
         raw = request.raw
-        asked += [("encoding", raw.encoding), ("sample_rate", raw.sample_rate), ("channels", raw.channels)]
+        asked += [("encoding", encoding_of(raw)), ("sample_rate", raw.sample_rate), ("channels", raw.channels)]
     return urlencode(asked)
 
 

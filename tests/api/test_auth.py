@@ -1,6 +1,7 @@
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from service.api.auth import (
     ForeignOrigin,
@@ -16,6 +17,7 @@ from service.api.auth import (
 from service.api.sockets import fitting
 from service.engine.fake import FakeEngine
 from tests.api.realtime import connected
+from tests.api.speech import app_of
 
 
 @pytest.mark.parametrize("header", ["Bearer K", "bearer  K", "Token K"])
@@ -168,3 +170,16 @@ def test_a_page_of_another_origin_gets_no_realtime_session_unless_it_is_listed()
     assert (code, "WREN_CORS_ORIGINS" in reason) == (1008, True)
     with connected(FakeEngine(), headers=page, cors_origins=("https://app.example",)) as client:
         assert client.hear()["type"] == "session.created"
+
+
+def test_a_page_of_another_origin_gets_no_deepgram_stream_unless_it_is_listed() -> None:
+    page = {"origin": "https://app.example"}
+    refused = TestClient(app_of(FakeEngine())).websocket_connect("/v1/listen", headers=page)
+    with pytest.raises(WebSocketDenialResponse) as denied, refused:
+        pass
+    assert (denied.value.status_code, denied.value.json()["err_code"]) == (403, "INSUFFICIENT_PERMISSIONS")
+    assert "WREN_CORS_ORIGINS" in denied.value.headers["dg-error"]
+    app = app_of(FakeEngine(), cors_origins=("https://app.example",))
+    with TestClient(app).websocket_connect("/v1/listen", headers=page) as stream:
+        stream.send_json({"type": "CloseStream"})
+        assert stream.receive_json()["type"] == "Results"

@@ -1,3 +1,4 @@
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
 from hashlib import sha256
@@ -8,6 +9,7 @@ import pytest
 from service.api.deepgram_errors import CODES
 from service.audio.types import RawFormat, VadOptions
 from service.engine.fake import FakeEngine, model_info
+from service.engine.types import Request, Served
 from service.errors import (
     AudioTooLong,
     DeadlineExceeded,
@@ -158,6 +160,15 @@ async def test_who_is_too_many_is_told_when_to_come_back() -> None:
 
 async def test_a_fault_gives_nothing_away() -> None:
     assert_refused(await listen(FakeEngine()), 500, "log")
+
+
+class StoppedEngine(FakeEngine):
+    async def transcribe(self, request: Request) -> Served:
+        raise asyncio.CancelledError("the server stops")
+
+
+async def test_who_is_cut_off_by_the_end_of_the_server_is_told() -> None:
+    assert_refused(await listen(StoppedEngine(FOX)), 503, "The server is stopping.")
 
 
 async def test_another_method_is_refused() -> None:

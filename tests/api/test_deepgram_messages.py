@@ -5,8 +5,9 @@ import pytest
 
 from service.api.deepgram_messages import TICKS_PER_S, ControlMessage, extent, results
 from service.api.deepgram_options import parse
+from service.audio.endpoint import Cut
 from service.engine.fake import model_info
-from service.engine.streaming import Cut, Final, Interim
+from service.engine.streaming import Final, Interim
 from service.recognition.types import Language
 from tests.api.speech import segment
 

@@ -3,8 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from service.api.deepgram_options import ENDPOINTING_MS, IMPOSSIBLE, NEEDLESS, ListenOptions, engine_name, parse
-from service.api.deepgram_words import Replacement
+from service.api.deepgram_options import (
+    ENDPOINTING_MS,
+    IMPOSSIBLE,
+    MOST_VALUES,
+    NEEDLESS,
+    ListenOptions,
+    engine_name,
+    parse,
+)
+from service.api.deepgram_words import MOST_WORDS_BYTES, Replacement
 from service.audio.types import RawFormat
 from service.engine.fake import model_info
 from service.errors import ModelNotFound, OptionError
@@ -72,6 +80,23 @@ def test_keywords_and_keyterms_are_words_to_expect() -> None:
     query = [("keywords", "Wren:2"), ("keywords", "10:30:1.5"), ("keywords", "plain"), ("keywords", "not:-3")]
     options = parse([*query, ("keyterm", "so called"), ("keyterm", "a:b")]).options()
     assert options.hotwords == ("Wren", "10:30", "plain", "so called", "a:b")
+
+
+@pytest.mark.parametrize("name", ["detect_language", "language_hint", "keywords", "keyterm", "replace", "extra", "tag"])
+def test_a_list_has_an_end(name: str) -> None:
+    parse([(name, "en:x" if name in ("replace", "extra") else "en")] * MOST_VALUES)
+    with pytest.raises(OptionError) as caught:
+        parse([(name, "en:x" if name in ("replace", "extra") else "en")] * (MOST_VALUES + 1))
+    assert caught.value.param == name
+
+
+@pytest.mark.parametrize(("names", "param"), [(("keywords",), "keywords"), (("keyterm", "keywords"), "keyterm")])
+def test_words_to_expect_are_of_a_length_together(names: tuple[str, ...], param: str) -> None:
+    fitting = [(name, "x" * (MOST_WORDS_BYTES // len(names))) for name in names]
+    parse(fitting)
+    with pytest.raises(OptionError, match="8192 bytes") as caught:
+        parse([*fitting, (names[0], "y")])
+    assert caught.value.param == param
 
 
 def test_replace_extra_and_tag_are_pairs_and_lists() -> None:

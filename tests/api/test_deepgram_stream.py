@@ -1,118 +1,43 @@
 import json
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from hashlib import sha256
 
 import pytest
-from fastapi import FastAPI
-from pydantic.types import JsonValue
-from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketTestSession
-from starlette.websockets import WebSocketDisconnect
 
-from service.api.deepgram_messages import ResultsMessage
-from service.api.deepgram_stream import LARGE_BYTES, StreamRoutes
-from service.api.tracing import Tracing
 from service.audio.types import RawFormat
-from service.engine.fake import FakeEngine, model_info
-from service.engine.fake_stream import Script
+from service.engine.fake import FakeEngine
+from service.engine.fake_stream import SILENT, FakeStream
 from service.engine.streaming import (
     Cleared,
     Final,
     Interim,
     SpeechStarted,
     SpeechStopped,
-    StreamEvent,
+    Stream,
+    StreamRequest,
     UtteranceEnded,
 )
-from service.errors import Overloaded, RecognitionFailed, UndecodableAudio, WrenError
-from service.metrics import Metrics
-from service.recognition.types import Segment
-from service.settings import Settings
+from service.errors import Overloaded, RecognitionFailed, UndecodableAudio
+from tests.api.deepgram import (
+    HALF_A_SECOND,
+    HELLO,
+    LARGE,
+    MANIFEST,
+    RAW,
+    SILENCE,
+    impatient,
+    kinds,
+    listening,
+    playing,
+    refusal_of,
+    say,
+    texts,
+    until_closed,
+)
 from tests.api.serving import wait_until
-from tests.api.speech import app_of, segment
-
-MANIFEST = model_info("fake", "fp32").manifest
-RAW = "encoding=linear16&sample_rate=16000"
-HALF_A_SECOND = bytes(16_000)
-LARGE = b"\1\0" * (LARGE_BYTES // 2)
-HELLO = segment("Hello there.", 0.0, 0.5)
-SILENCE = Final(0.0, 0.5, (), "pause")
-
-Message = dict[str, JsonValue]
-
-
-def playing(
-    *pieces: tuple[StreamEvent | WrenError, ...],
-    commit: tuple[tuple[Segment, ...], ...] = (),
-    finish: tuple[Segment, ...] = (),
-) -> FakeEngine:
-    """Each piece of audio leads to what is given for it."""
-    return FakeEngine(script=Script(audio=pieces, commit=commit, finish=finish))
-
-
-@contextmanager
-def listening(
-    engine: FakeEngine,
-    query: str = RAW,
-    *,
-    subprotocols: list[str] | None = None,
-    headers: Mapping[str, str] | None = None,
-    app: FastAPI | None = None,
-    **settings: object,
-) -> Iterator[WebSocketTestSession]:
-    with (
-        TestClient(app or app_of(engine, **settings)) as client,
-        client.websocket_connect(f"/v1/listen?{query}", subprotocols, headers=dict(headers or {})) as session,
-    ):
-        yield session
-
-
-def impatient(engine: FakeEngine, *, idle_s: float, max_stream_s: float = 60.0) -> FastAPI:
-    app = FastAPI()
-    app.include_router(StreamRoutes(Settings(max_stream_s=max_stream_s), engine, idle_s=idle_s).router)
-    app.add_middleware(Tracing, metrics=Metrics())
-    return app
-
-
-def say(session: WebSocketTestSession, kind: str, **rest: JsonValue) -> None:
-    session.send_text(json.dumps({"type": kind, **rest}))
-
-
-def until_closed(session: WebSocketTestSession) -> tuple[list[Message], int, str]:
-    """All messages, and the code and reason of the close."""
-    messages: list[Message] = []
-    try:
-        while True:
-            messages.append(session.receive_json())
-    except WebSocketDisconnect as end:
-        return messages, end.code, end.reason
-
-
-def kinds(messages: list[Message]) -> list[JsonValue]:
-    return [message["type"] for message in messages]
-
-
-def texts(messages: list[Message]) -> list[str]:
-    results = [ResultsMessage.model_validate(message) for message in messages if message["type"] == "Results"]
-    return [message.channel.alternatives[0].transcript for message in results]
-
-
-def refusal_of(
-    engine: FakeEngine,
-    query: str = RAW,
-    *,
-    subprotocols: list[str] | None = None,
-    headers: Mapping[str, str] | None = None,
-    **settings: tuple[str, ...],
-) -> WebSocketDenialResponse:
-    with (
-        pytest.raises(WebSocketDenialResponse) as caught,
-        TestClient(app_of(engine, **settings)) as client,
-        client.websocket_connect(f"/v1/listen?{query}", subprotocols, headers=dict(headers or {})),
-    ):
-        pass
-    return caught.value
+from tests.api.speech import segment
 
 
 def test_what_is_said_is_told_and_the_tail_before_the_close() -> None:
@@ -232,6 +157,58 @@ def test_a_long_message_is_not_echoed_whole() -> None:
     with listening(playing()) as session:
         session.send_text("x" * 100_000)
         assert len(session.receive_json()["message"]) == 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (json.dumps({"type": "Configure", "keyterms": ["x"] * 1_000_000}), "65536 characters"),
+        ("[" * 1_000_000, "65536 characters"),
+        ("[" * 60_000, "recursion"),
+        (json.dumps({"type": "Configure", "keyterms": ["x"] * 201}), "keyterms"),
+        (json.dumps({"type": "Configure", "features": {str(number): True for number in range(201)}}), "features"),
+    ],
+)
+def test_a_message_of_too_much_is_said_and_the_stream_goes_on(text: str, why: str) -> None:
+    engine = playing()
+    with listening(engine) as session:
+        session.send_text(text)
+        error = session.receive_json()
+        say(session, "CloseStream")
+        assert until_closed(session)[1] == 1000
+    assert (error["variant"], engine.streams[0].configured) == ("SchemaError", [])
+    assert why in error["description"]
+
+
+def test_too_many_keyterms_change_nothing() -> None:
+    engine = playing()
+    with listening(engine) as session:
+        say(session, "Configure", keyterms=["long" * 500] * 5)
+        answer = session.receive_json()
+    assert (answer["type"], answer["code"]) == ("ConfigureFailure", "CONFIGURE_KEYTERMS_NOT_SUPPORTED")
+    assert "8192 bytes" in answer["description"]
+    assert engine.streams[0].configured == []
+
+
+class ClosingStream(FakeStream):
+    """The engine is closed as soon as there is audio."""
+
+    async def feed(self, audio: bytes) -> None:
+        self._events.put_nowait(None)
+
+
+class ClosingEngine(FakeEngine):
+    @asynccontextmanager
+    async def listen(self, request: StreamRequest) -> AsyncGenerator[Stream, None]:
+        yield ClosingStream(request, SILENT, lambda _model: MANIFEST, None)
+
+
+def test_a_stream_that_the_engine_gives_up_is_told() -> None:
+    with listening(ClosingEngine()) as session:
+        session.send_bytes(HALF_A_SECOND)
+        messages, code, reason = until_closed(session)
+    assert (messages, code) == ([], 1012)
+    assert "Open another" in reason
 
 
 def test_keyterms_change_in_mid_stream() -> None:
@@ -365,21 +342,6 @@ def test_without_the_key_the_handshake_is_refused(subprotocols: list[str]) -> No
     assert refusal.json()["request_id"] == refusal.headers["dg-request-id"]
     assert "API key" in refusal.headers["dg-error"]
     assert engine.streams == []
-
-
-def test_without_keys_a_page_of_another_origin_is_refused_in_the_handshake() -> None:
-    engine = playing()
-    refusal = refusal_of(engine, headers={"origin": "https://evil.example"})
-    assert (refusal.status_code, refusal.json()["err_code"]) == (403, "INSUFFICIENT_PERMISSIONS")
-    assert "WREN_CORS_ORIGINS" in refusal.headers["dg-error"]
-    assert engine.streams == []
-
-
-def test_a_page_that_is_listed_streams() -> None:
-    page = "https://app.example"
-    with listening(playing(), headers={"origin": page}, cors_origins=(page,)) as session:
-        say(session, "CloseStream")
-        assert until_closed(session)[1] == 1000
 
 
 @pytest.mark.parametrize(

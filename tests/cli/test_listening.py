@@ -4,10 +4,13 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import get_args
+from urllib.parse import parse_qsl
 
 import pytest
 
-from service.audio.types import RawFormat, VadOptions
+from service.api.deepgram_options import parse
+from service.audio.types import RawEncoding, RawFormat, VadOptions
 from service.cli.listening import engine_line, listen
 from service.cli.remote_line import query_of, told_by
 from service.cli.screen import Screen
@@ -15,7 +18,7 @@ from service.cli.spoken import Spoken, line_of, preview
 from service.engine.fake import FakeEngine, model_info
 from service.engine.fake_stream import Script
 from service.engine.streaming import Final, Interim, SpeechStarted, SpeechStopped, StreamRequest
-from service.errors import Overloaded, RecognitionFailed, UndecodableAudio
+from service.errors import OptionError, Overloaded, RecognitionFailed, UndecodableAudio
 from service.recognition.types import Options, Segment
 
 HELLO = Segment(0.0, 1.5, " Hello.", (), 0.0, -0.2, 1.0, 0.01)
@@ -154,6 +157,16 @@ def test_a_server_is_asked_in_its_own_words() -> None:
     )
     assert "language=multi" in query_of(StreamRequest())
     assert "encoding" not in query_of(StreamRequest())
+
+
+@pytest.mark.parametrize("encoding", get_args(RawEncoding))
+def test_a_server_hears_the_encoding_that_was_meant_or_is_not_asked(encoding: RawEncoding) -> None:
+    request = StreamRequest(raw=RawFormat(encoding, 16_000, 2))
+    if encoding == "linear32":  # which is floating-point in the protocol
+        with pytest.raises(OptionError, match="no stream of linear32"):
+            query_of(request)
+        return
+    assert parse(parse_qsl(query_of(request))).raw() == request.raw
 
 
 def test_what_a_server_tells_beyond_speech_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
