@@ -119,7 +119,7 @@ class Metrics:
         """Ask this one how it is whenever the metrics are scraped."""
         self._gauges.engine = engine
 
-    def count_request(self, *, route: str, status: int, total_s: float) -> None:
+    def count_request(self, *, route: str, status: int | str, total_s: float) -> None:
         self._requests.labels(route, str(status)).inc()
         self._total.labels(route).observe(total_s)
 

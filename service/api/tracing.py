@@ -20,7 +20,7 @@ from starlette.websockets import WebSocket
 
 from model_store.manifest import Manifest
 from service.api.errors import stopping, unforeseen
-from service.api.sockets import FAULT, RESTARTING, ClientLeft, Socket
+from service.api.sockets import FAULT, NORMAL, POLICY, RESTARTING, TRY_LATER, ClientLeft, Socket
 from service.engine.streaming import Final
 from service.engine.types import Served
 from service.metrics import Metrics
@@ -30,6 +30,17 @@ CLIENT_LEFT = 499
 
 LEFT = 1006
 """The client left without a close frame."""
+
+_TOO_LARGE = 1009
+"""What the server below says of a message that is over its limit."""
+
+_GOING, _NO_CODE = 1001, 1005
+"""How clients leave: a page goes away; a close frame without a code."""
+
+COUNTED = frozenset({NORMAL, POLICY, FAULT, RESTARTING, TRY_LATER, LEFT, _TOO_LARGE, _GOING, _NO_CODE})
+"""Close codes that are counted by themselves; a client may choose among thousands."""
+
+OTHER = "other"
 
 REFUSED = 403
 """What a server answers a handshake with that is closed before it was accepted."""
@@ -154,7 +165,7 @@ class Tracing:
 
     def _finish_session(self, scope: Scope, trace: Trace, wire: "_Wire") -> None:
         route, total_ms, code = _template(scope), trace.elapsed_ms(), wire.code or LEFT
-        self._metrics.count_request(route=route, status=code, total_s=total_ms / 1000)
+        self._metrics.count_request(route=route, status=_counted(code), total_s=total_ms / 1000)
         _log.info(
             "session",
             request_id=trace.request_id,
@@ -252,6 +263,11 @@ class _Wire:
     def _close(self, code: int, reason: str) -> None:
         if self.code is None:
             self.code, self.reason = code, reason.removesuffix(": ")
+
+
+def _counted(code: int) -> int | str:
+    """The label of a session; those below the close codes are statuses of a refusal, which is the server's."""
+    return code if code < NORMAL or code in COUNTED else OTHER
 
 
 def _request_id(headers: Headers) -> str:

@@ -104,6 +104,16 @@ def test_websocket_gets_its_id_with_the_handshake() -> None:
     assert 'wren_requests_total{route="/v1/realtime",status="1000"} 1.0' in text
 
 
+@pytest.mark.parametrize(("code", "label"), [(1001, "1001"), (1012, "1012"), (1014, "other"), (4711, "other")])
+def test_clients_do_not_choose_the_labels_of_metrics(code: int, label: str) -> None:
+    with TestClient(app_of(FakeEngine())) as client, capture_logs() as lines:
+        with client.websocket_connect("/v1/realtime") as socket:
+            socket.close(code)
+        text = client.get("/metrics").text
+    assert f'wren_requests_total{{route="/v1/realtime",status="{label}"}} 1.0' in text
+    assert next(line["status"] for line in lines if line["event"] == "session") == code
+
+
 def _tracing(app: ASGIApp) -> TestClient:
     return TestClient(Tracing(app, metrics=Metrics()))
 
