@@ -9,7 +9,7 @@ from typing import Self
 import pytest
 import typer
 
-from service.cli.microphone import BLOCK, _recorded
+from service.cli.microphone import BLOCK, QUEUED, _recorded
 
 
 class PortAudioError(Exception):
@@ -40,9 +40,9 @@ class Stream:
         Stream.closed += 1
 
 
-def library() -> ModuleType:
+def library(stream: type[Stream] = Stream) -> ModuleType:
     found = ModuleType("sounddevice")
-    vars(found).update(RawInputStream=Stream, PortAudioError=PortAudioError)
+    vars(found).update(RawInputStream=stream, PortAudioError=PortAudioError)
     return found
 
 
@@ -64,3 +64,33 @@ def test_a_device_that_is_not_there_ends_the_command(capsys: pytest.CaptureFixtu
     with pytest.raises(typer.Exit):
         asyncio.run(first())
     assert "no such device. See --list-devices" in capsys.readouterr().err
+
+
+class Flood(Stream):
+    """Gives a second more than may wait, each block with its number."""
+
+    def __enter__(self) -> Self:
+        for number in range(QUEUED + 20):
+            self._callback(bytes([number % 256]), self._block, None, None)
+        return self
+
+
+class Stuttering(Stream):
+    """Tells with each block that sound was lost before it."""
+
+    def __enter__(self) -> Self:
+        for _ in range(2):
+            self._callback(b"s", self._block, None, "input overflow")
+        return self
+
+
+@pytest.mark.parametrize(("stream", "first"), [(Flood, bytes([20])), (Stuttering, b"s")])
+def test_sound_that_is_lost_is_the_oldest_and_told_once(
+    stream: type[Stream], first: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def heard() -> bytes:
+        async with aclosing(_recorded(library(stream), None)) as blocks:
+            return await anext(blocks)
+
+    assert asyncio.run(heard()) == first
+    assert capsys.readouterr().err.count("was lost") == 1
