@@ -12,7 +12,7 @@ from service.errors import UndecodableAudio
 
 _SAMPLE_BYTES: dict[RawEncoding, int] = {"linear16": 2, "linear32": 4, "float32": 4, "mulaw": 1, "alaw": 1}
 _MAX_CHANNELS = 64
-HEADERLESS = "headerless"
+_HEADERLESS = "headerless"
 
 
 def frame_bytes(raw: RawFormat) -> int:
@@ -20,7 +20,7 @@ def frame_bytes(raw: RawFormat) -> int:
     return _SAMPLE_BYTES[raw.encoding] * raw.channels
 
 
-def read_headerless(source: Source, raw: RawFormat, *, container: str = HEADERLESS) -> Iterator[Block]:
+def read_headerless(source: Source, raw: RawFormat, *, container: str = _HEADERLESS) -> Iterator[Block]:
     """A block for each read, of the frames that are whole by then. Half a frame at the end is dropped.
 
     Raises:

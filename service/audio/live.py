@@ -30,7 +30,7 @@ _LEAST_PER_S = 100
 _MAX_SOUNDLESS_BYTES = 4 * 2**20
 """Between two frames, pictures among them. FFmpeg collects a packet until it is whole, whatever size it claims."""
 
-HOW_TO_SAY = "if it has no header, its encoding and sample rate have to be said"
+_HOW_TO_SAY = "if it has no header, its encoding and sample rate have to be said"
 
 _MAX_TRAILER_BYTES = 2**16
 """What may follow where the sound has ended, as a file sent as a stream has it: tags, indexes, padding."""
@@ -72,7 +72,7 @@ def _blocks(source: "_PipeSource", raw: RawFormat | None) -> Iterator[Block]:
         return read_headerless(source, raw)
     kind = sniff_head(source.peek(LIVE_HEAD_BYTES)[:LIVE_HEAD_BYTES])
     if kind is UNKNOWN:  # FFmpeg would probe megabytes of it
-        raise UndecodableAudio(container=kind.name, codec="unknown", reason=HOW_TO_SAY)
+        raise UndecodableAudio(container=kind.name, codec="unknown", reason=_HOW_TO_SAY)
     if kind.name == "wav" and (header := read_wav_header(source)) is not None:
         return _wav_blocks(source, header)
     from service.audio.media import read_media  # noqa: PLC0415 - FFmpeg's libraries take 15 MiB; see `decode`
