@@ -111,7 +111,7 @@ class FakeEngine:
     async def listen(self, request: StreamRequest) -> AsyncGenerator[Stream, None]:
         if self._error is not None:
             raise self._error
-        stream = FakeStream(request, self._script, self._serving(request.model).manifest, self._gate)
+        stream = FakeStream(request, self._script, self._listening, self._gate)
         self.streams.append(stream)
         try:
             yield stream
@@ -195,6 +195,9 @@ class FakeEngine:
     def _serving(self, name: str) -> ModelInfo:
         variants = self._variants(name)
         return next((info for info in variants if info.default), variants[0])
+
+    def _listening(self, name: str) -> Manifest:
+        return self._load(self._serving(name), reason="a stream is heard with it").manifest
 
     def _governed(self, serving: ModelInfo) -> Governed:
         model = serving.manifest.model

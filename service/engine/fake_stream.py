@@ -1,12 +1,13 @@
 """A live stream that tells what a script says: for tests of what lies above the seam, with `FakeEngine`."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 
 from model_store.manifest import Manifest
+from service.audio.endpoint import Cut
 from service.audio.types import RawFormat
-from service.engine.streaming import Cleared, Cut, Final, StreamEvent, StreamRequest
+from service.engine.streaming import Cleared, Final, StreamEvent, StreamRequest
 from service.errors import OptionError, WrenError
 from service.recognition.types import Language, Segment
 
@@ -44,8 +45,12 @@ class FakeStream:
         left: whether it is over.
     """
 
-    def __init__(self, request: StreamRequest, script: Script, manifest: Manifest, gate: asyncio.Event | None) -> None:
-        self._manifest, self._gate = manifest, gate
+    def __init__(
+        self, request: StreamRequest, script: Script, serving: Callable[[str], Manifest], gate: asyncio.Event | None
+    ) -> None:
+        """`serving` gives what serves a model of that name."""
+        self._serving, self._gate = serving, gate
+        self._manifest = serving(request.model)
         self._audio, self._commit, self._finish = iter(script.audio), iter(script.commit), script.finish
         self._events: asyncio.Queue[StreamEvent | WrenError | None] = asyncio.Queue()
         self._final_s = 0.0
@@ -80,10 +85,11 @@ class FakeStream:
         self._tell(self._final(self._finish, "end"))
         self._events.put_nowait(None)
 
-    def configure(self, request: StreamRequest) -> None:
+    async def configure(self, request: StreamRequest) -> None:
         self.calls.append("configure")
-        if self.audio and request.raw != self.request.raw:
-            raise OptionError("The layout of the audio cannot change once some was sent.", param="encoding")
+        if self.audio and (request.raw, request.model) != (self.request.raw, self.request.model):
+            raise OptionError("Model and layout of the audio cannot change once audio was sent.", param="format")
+        self._manifest = self._serving(request.model)
         self.request = request
         self.configured.append(request)
 

@@ -83,12 +83,13 @@ class Session:
         self._language_by: asyncio.Task[Served] | None = None
         self._thread: threading.Thread | None = None
         self._began_s: float | None = None
+        self._clock = 0
         self._over = False
 
     @property
     def lag_s(self) -> float:
-        """Seconds that finals are behind their audio."""
-        return self._telling.lag_s
+        """Seconds that texts come behind their audio; a file that was sent at once is behind nobody."""
+        return 0.0 if self._hurried() else self._telling.lag_s
 
     async def feed(self, audio: bytes) -> None:
         await self._room_made()
@@ -181,6 +182,7 @@ class Session:
     def _hear(self, heard: Overheard) -> None:
         if self._over:
             return
+        self._clock = heard.clock
         match heard.what:
             case Began(at):
                 self._telling.add(SpeechStarted(at / SAMPLE_RATE))
@@ -208,13 +210,15 @@ class Session:
                 self._room.set()
                 self._telling.add(End(error))
 
+    def _hurried(self) -> bool:
+        played_s = time.monotonic() - (self._began_s or 0.0)
+        return self._clock / SAMPLE_RATE > played_s + HURRIED_S
+
     def _want(self, at: int) -> None:
         self._ear.wanted = at if self._request.interims else None
 
     def _grow(self, heard: Overheard, span: Span) -> None:
-        played_s = time.monotonic() - (self._began_s or 0.0)
-        hurried = heard.clock / SAMPLE_RATE > played_s + HURRIED_S
-        if hurried or heard.samples is None or self._recognition.strained(self._request.model):
+        if self._hurried() or heard.samples is None or self._recognition.strained(self._request.model):
             self._sketches.later(heard.clock)
         else:
             self._sketches.make(heard, self._recording(heard.samples, span, "interim"), span)

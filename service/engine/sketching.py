@@ -132,8 +132,7 @@ class Sketches:
         if len(self._drafts) < DRAFTS or {draft.model for draft in self._drafts} != {model}:
             return
         agreed = settled(*(draft.tokens for draft in self._drafts))
-        if self._known.model != model or len(agreed) > len(self._known.tokens):
-            self._known = Known(model, agreed)
         text = text_of([token.piece for token in agreed]).lstrip()
-        if text.startswith(self.settled):
-            self.settled = text
+        if text.startswith(self.settled) or self.settled.startswith(text):
+            self._known = Known(model, agreed)
+            self.settled = max(self.settled, text, key=len)

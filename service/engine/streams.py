@@ -67,12 +67,13 @@ class Streams:
         self.limit, self.reason = streams_held(speed, self._most)
 
     async def close(self) -> None:
-        """Drop whatever they have in work."""
+        """Drop whatever they have in work, and let none in."""
+        self.limit, self.reason = 0, "the server stops"
         await asyncio.gather(*(session.close() for session in self._sessions))
 
     @property
     def lag_s(self) -> float:
-        """Of the stream whose finals are furthest behind their audio."""
+        """Of the stream whose texts are furthest behind their audio."""
         return max((session.lag_s for session in self._sessions), default=0.0)
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 
@@ -68,17 +69,17 @@ class Telling:
         self._word_s: float | None = None
         self._last: StreamEvent | Ending | Silence | End | None = None
         """What waits behind all else."""
-        self._awaited: Ending | None = None
-        self._lagged = (0.0, -math.inf)  # of the last final, and when that was
+        self._works: deque[Ending] = deque()
+        """Of those that wait, the ones whose text may not be there yet."""
+        self._lagged = (0.0, -math.inf)  # of the last text that was there, and when that was
         self.gap_s: float | None = None
 
     @property
     def lag_s(self) -> float:
-        """Seconds that finals are behind their audio: the last one, if that was lately, or the one that is awaited."""
-        lag_s, told_s = self._lagged
-        now_s = time.monotonic()
-        awaited_s = 0.0 if self._awaited is None else now_s - self._awaited.arrived_s
-        return max(awaited_s, lag_s if now_s - told_s < LATELY_S else 0.0)
+        """Seconds that texts come behind their audio, whether taken or not: the last one lately, or one that is due."""
+        (lag_s, then_s), now_s = self._lagged, time.monotonic()
+        due_s = now_s - self._works[0].arrived_s if self._works else 0.0
+        return max(due_s, lag_s if now_s - then_s < LATELY_S else 0.0)
 
     def add(self, item: StreamEvent | Ending | Silence | End) -> None:
         """Tell this behind all else."""
@@ -87,6 +88,9 @@ class Telling:
             return
         self._last = item
         self._line.put_nowait(item)
+        if isinstance(item, Ending) and item.work is not None:
+            self._works.append(item)
+            item.work.add_done_callback(lambda _: self._there(item))
         if not self.held and self._line.qsize() >= MOST_AHEAD:
             self.held = True
             self._hold()
@@ -133,7 +137,6 @@ class Telling:
         final = Final(start_s, end_s, (), ending.cut)
         if ending.work is None:
             return final
-        self._awaited = ending
         try:
             served = await ending.work
         except WrenError as error:
@@ -142,13 +145,9 @@ class Telling:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise
             return replace(final, failure=RecognitionFailed("the server stops"))
-        finally:
-            self._awaited = None
         offset_s = 0.0 if ending.heard is None else ending.heard.start / SAMPLE_RATE
         segments = shifted(served.transcript.segments, offset_s)
-        now_s = time.monotonic()
-        lag_s = now_s - ending.arrived_s
-        self._lagged = (lag_s, now_s)
+        lag_s = time.monotonic() - ending.arrived_s
         self._observer.settled(lag_s=lag_s, audio_s=end_s - start_s, variant=served.manifest.name)
         if segments:
             self._word_s = max(segment.end_s for segment in segments)
@@ -159,6 +158,12 @@ class Telling:
             manifest=served.manifest,
             lag_s=lag_s,
         )
+
+    def _there(self, ending: Ending) -> None:
+        """Its text is, or what went wrong."""
+        self._works.remove(ending)
+        now_s = time.monotonic()
+        self._lagged = (now_s - ending.arrived_s, now_s)
 
     def _gapes(self, at_s: float) -> bool:
         return self.gap_s is not None and self._word_s is not None and at_s - self._word_s >= self.gap_s

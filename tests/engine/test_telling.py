@@ -147,7 +147,7 @@ async def test_where_nobody_spoke_there_is_nothing_to_wait_for() -> None:
     stage.telling.add(ending(cut="end"))
     assert await stage.end() == [Final(0.0, 2.0, (), "end")]
     assert stage.watcher.finals == []
-    assert stage.telling.lag_s == 0.0
+    assert stage.telling.lag_s == pytest.approx(0.0, abs=0.2)
 
 
 async def test_text_is_told_where_in_the_stream_it_was_heard() -> None:
@@ -281,7 +281,7 @@ async def test_a_final_tells_how_late_it_comes() -> None:
     ((lag_s, audio_s, variant),) = stage.watcher.finals
     assert isinstance(final, Final)
     assert final.lag_s == lag_s == pytest.approx(0.5, abs=0.2)
-    assert stage.telling.lag_s == pytest.approx(lag_s)
+    assert stage.telling.lag_s == pytest.approx(lag_s, abs=0.2)
     assert (audio_s, variant) == (2.0, MANIFEST.name)
 
 
@@ -358,7 +358,7 @@ async def test_who_stops_listening_leaves_nothing_behind() -> None:
     assert asyncio.all_tasks() == before
     assert stage.told == []
     assert stage.watcher.sketches == [None]
-    assert stage.telling.lag_s == 0.0
+    assert stage.telling.lag_s == pytest.approx(0.0, abs=0.2)
 
 
 async def test_who_stopped_while_it_waited_for_anything_is_told_no_interim() -> None:
@@ -367,3 +367,11 @@ async def test_who_stopped_while_it_waited_for_anything_is_told_no_interim() -> 
         pass
     stage.telling.show(interim(), arrived_s=time.monotonic())
     assert stage.watcher.sketches == [None]
+
+
+async def test_a_client_that_takes_nothing_makes_no_text_late() -> None:
+    stage = Stage()
+    stage.telling.add(ending(done(), ago_s=0.1))
+    await turned()
+    await asyncio.sleep(0.05)
+    assert stage.telling.lag_s == pytest.approx(0.1, abs=0.04)
