@@ -55,11 +55,11 @@ class RealtimeRoutes:
             trace=trace_of(websocket),
             client=client_of(websocket, guarded=bool(self._settings.keys)),
             configuration=Configuration.model_validate(update),
-            older=is_older(websocket),
+            older=_is_older(websocket),
         )
 
 
-def is_older(websocket: WebSocket) -> bool:
+def _is_older(websocket: WebSocket) -> bool:
     """Whether the client was made for the protocol as it was in its beta."""
     protocols = websocket.scope.get("subprotocols", ())
     return _OLDER_SUBPROTOCOL in protocols or _OLDER_HEADER in websocket.headers.get("openai-beta", "")

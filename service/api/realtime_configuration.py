@@ -13,6 +13,7 @@ from service.api.selection import CLOUD_NAMES, Selection
 from service.audio.types import RawFormat, VadOptions
 from service.engine.choice import AUTO
 from service.engine.streaming import StreamRequest
+from service.errors import OptionError
 from service.recognition.types import Options
 
 Included = Literal["item.input_audio_transcription.logprobs"]
@@ -27,6 +28,12 @@ CONVERSING_NAMES = ("gpt-realtime", "gpt-4o-realtime", "gpt-4o-mini-realtime")
 
 SILENCE_MS: Mapping[str, int] = {"low": 1500, "medium": 800, "auto": 800, "high": 300}
 """How long a pause ends a turn with `semantic_vad`: nothing here judges what was said, so this is patience alone."""
+
+MOST_LISTED = 1_000
+"""Of whatever is a list. The first wrong one is fault enough: a report of each would take long to write."""
+
+MOST_TOLD_BYTES = 8 * 2**10
+"""Of prompt and keywords together: a model that is told them reads all of it again for each result."""
 
 
 class Part(BaseModel):
@@ -74,6 +81,7 @@ class NoiseReduction(Part):
     type: Literal["near_field", "far_field"] = "near_field"
 
 
+_LISTED: object = Field(max_length=MOST_LISTED, fail_fast=True)
 _UNSET: Mapping[str, object] = {"model": AUTO, "language": AUTO, "languages": (), "prompt": "", "keywords": ()}
 
 
@@ -82,9 +90,9 @@ class Transcription(Part):
 
     model: str = AUTO
     language: Language = None
-    languages: tuple[Language, ...] = ()
+    languages: Annotated[tuple[Language, ...], _LISTED] = ()
     prompt: str = ""
-    keywords: tuple[str, ...] = ()
+    keywords: Annotated[tuple[str, ...], _LISTED] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -95,6 +103,15 @@ class Transcription(Part):
         return {key: _UNSET.get(key) if item is None else item for key, item in value.items()}
 
     def options(self) -> Options:
+        """What the engine is told.
+
+        Raises:
+            OptionError: it is too much.
+        """
+        size = sum(len(text.encode()) for text in (self.prompt, *self.keywords))
+        if size > MOST_TOLD_BYTES:
+            much = f"The prompt and the keywords have {size} bytes together; give at most {MOST_TOLD_BYTES}."
+            raise OptionError(much, param="prompt")
         known = tuple(code for code in self.languages if code is not None)
         return Options(language=self.language, languages=known, prompt=self.prompt, hotwords=self.keywords)
 
@@ -120,6 +137,12 @@ class Eagerness(Part):
         return VadOptions(silence_duration_ms=SILENCE_MS[self.eagerness])
 
 
+_OLDER_NAMES = {
+    "input_audio_format": "format",
+    "input_audio_noise_reduction": "noise_reduction",
+    "input_audio_transcription": "transcription",
+    "turn_detection": "turn_detection",
+}
 _OLDER_FORMATS = {"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"}
 
 
@@ -164,15 +187,15 @@ class Configuration(Part):
 
     type: Literal["transcription"] = "transcription"
     audio: Audio = Audio()
-    include: Annotated[tuple[Included, ...], BeforeValidator(_or_none)] = ()
+    include: Annotated[tuple[Included, ...], _LISTED, BeforeValidator(_or_none)] = ()
 
     @model_validator(mode="before")
     @classmethod
     def _nested(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
-        flat = {inner: value[name] for name, inner in OLDER_NAMES.items() if name in value}
-        rest = {name: item for name, item in value.items() if name not in OLDER_NAMES}
+        flat = {inner: value[name] for name, inner in _OLDER_NAMES.items() if name in value}
+        rest = {name: item for name, item in value.items() if name not in _OLDER_NAMES}
         return {**rest, "audio": {"input": flat}} if flat else rest
 
     @property
@@ -184,7 +207,11 @@ class Configuration(Part):
         return LOGPROBS in self.include
 
     def request(self, selection: Selection, *, client: str) -> StreamRequest:
-        """What the engine is asked for."""
+        """What the engine is asked for. Without turns no item is known before it is whole, nor wanted in parts.
+
+        Raises:
+            OptionError: it is told too much.
+        """
         turns = self.input.turn_detection
         return StreamRequest(
             model=selection.model,
@@ -192,17 +219,10 @@ class Configuration(Part):
             raw=self.input.format.raw(),
             vad=turns.vad() if turns else VadOptions(),
             turns=turns is not None,
+            interims=turns is not None,
             client=client,
             precision=selection.precision,
         )
-
-
-OLDER_NAMES = {
-    "input_audio_format": "format",
-    "input_audio_noise_reduction": "noise_reduction",
-    "input_audio_transcription": "transcription",
-    "turn_detection": "turn_detection",
-}
 
 
 def meant(name: str) -> str:

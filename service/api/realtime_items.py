@@ -7,7 +7,7 @@ was sent of it is taken back: the transcript that completes it is the sum of its
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from service.api.errors import INVALID_REQUEST, ErrorDetail, failure_of
+from service.api.errors import failure_of
 from service.api.formats import token_logprobs
 from service.api.realtime_told import (
     ClearedEvent,
@@ -28,33 +28,37 @@ from service.errors import WrenError
 from service.recognition.agreement import continued
 from service.recognition.types import Segment
 
-CLEARED = ErrorDetail(
-    message="The audio was cleared before it was transcribed.", type=INVALID_REQUEST, code="input_audio_buffer_cleared"
-)
-
 
 @dataclass(slots=True)
 class _Turn:
     """An item in the making.
 
     Attributes:
-        start_s: where it began on the stream.
-        stopped, committed: whether that was told.
-        sent: the sum of its deltas,
-        of_segment: the part of it that belongs to the segment that is open.
+        announced: whether the client knows of it; until then it is sent no text.
+        committed: whether that was told.
+        text: how its transcript begins, for good,
+        of_segment: the part of it that belongs to the segment that is open,
+        sent: and how many of its characters were.
         segments: of its finals so far, which last `seconds`.
         failure: of the first of them that failed.
     """
 
-    start_s: float
     id: str = field(default_factory=lambda: new_id("item"))
-    stopped: bool = False
+    announced: bool = False
     committed: bool = False
-    sent: str = ""
+    text: str = ""
     of_segment: str = ""
+    sent: int = 0
     seconds: float = 0.0
     segments: list[Segment] = field(default_factory=list)
     failure: WrenError | None = None
+
+    def append(self, text: str, segments: tuple[Segment, ...]) -> None:
+        """More of the open segment's text, of which these are its segments."""
+        if text and self.text and not self.of_segment:
+            self.text += _between(segments)
+        self.of_segment += text
+        self.text += text
 
 
 class Items:
@@ -68,9 +72,8 @@ class Items:
 
     def __init__(self, *, older: bool = False, detected: bool = True, logprobs: bool = False) -> None:
         self.older, self.detected, self.logprobs = older, detected, logprobs
-        self._turns: list[_Turn] = []
+        self._turn: _Turn | None = None
         self._last_id: str | None = None
-        self._final_s = 0.0
 
     def told(self, event: StreamEvent) -> Iterator[ServerEvent]:
         """What the client is told of it."""
@@ -84,82 +87,58 @@ class Items:
             case Final():
                 yield from self._heard(event)
             case Cleared():
-                yield from self._cleared(event)
+                self._turn = None
+                yield ClearedEvent()
 
     def _started(self, event: SpeechStarted) -> Iterator[ServerEvent]:
-        # One that was not stopped was opened without this event: what was said before it is of the same item.
-        turn = self._unstopped() or self._opened(event.at_s)
+        turn = self._opened()
+        turn.announced = True
         yield SpeechStartedEvent(audio_start_ms=_ms(event.at_s), item_id=turn.id)
+        yield from self._sent(turn)
 
     def _stopped(self, event: SpeechStopped) -> Iterator[ServerEvent]:
-        turn = self._unstopped()
-        if turn is None and event.at_s <= self._final_s:
-            return  # of a turn that a commit has ended
-        turn = turn or self._opened(self._final_s)
-        turn.stopped = True
+        turn = self._turn
+        if turn is None or not turn.announced:
+            return  # it began while turns were not looked for
         yield SpeechStoppedEvent(audio_end_ms=_ms(event.at_s), item_id=turn.id)
         yield from self._committed(turn)
 
     def _understood(self, event: Interim) -> Iterator[ServerEvent]:
-        within = [turn for turn in self._turns if turn.start_s < event.end_s]
-        # The next turn may have begun while the final of the last is on its way.
-        later = event.start_s > self._final_s
-        turn = (within[-1] if later else within[0]) if within else None
-        if turn is None and event.settled:
-            turn = self._opened(event.start_s)
-        if turn is not None and event.settled.startswith(turn.of_segment):
-            yield from self._appended(turn, event.settled[len(turn.of_segment) :], event.segments)
+        turn = self._turn
+        if turn is not None and turn.announced and event.settled.startswith(turn.of_segment):
+            turn.append(event.settled[len(turn.of_segment) :], event.segments)
+            yield from self._sent(turn)
 
     def _heard(self, event: Final) -> Iterator[ServerEvent]:
-        self._final_s = event.end_s
-        turn = next((turn for turn in self._turns if turn.start_s < event.end_s), None)
-        if turn is None and (event.text or event.failure or event.cut == "asked"):
-            turn = self._opened(event.start_s)
-        if turn is None:
+        if self._turn is None and not (event.text or event.failure or event.cut == "asked"):
             return  # silence
+        turn = self._opened()
         turn.seconds += event.end_s - event.start_s
         turn.segments += event.segments
         turn.failure = turn.failure or event.failure
-        ends = event.cut != "length"
-        if ends:
-            yield from self._committed(turn)
-        yield from self._appended(turn, continued(turn.of_segment, event.text), event.segments)
+        turn.append(continued(turn.of_segment, event.text), event.segments)
         turn.of_segment = ""
-        if ends:
-            self._turns.remove(turn)
+        if event.cut != "length" and not turn.committed:
+            yield from self._committed(turn)
+        yield from self._sent(turn)
+        if turn.committed:
+            self._turn = None
             yield self._ended(turn)
 
-    def _cleared(self, event: Cleared) -> Iterator[ServerEvent]:
-        """What was committed is owed an end; of the rest nothing more is said."""
-        self._final_s = event.at_s
-        gone = [turn for turn in self._turns if turn.start_s < event.at_s]
-        self._turns = [turn for turn in self._turns if turn.start_s >= event.at_s]
-        for turn in gone:
-            if turn.committed:
-                yield Failed(item_id=turn.id, error=CLEARED)
-        yield ClearedEvent()
+    def _opened(self) -> _Turn:
+        """The turn that is open: a new one if none was."""
+        if self._turn is None:
+            self._turn = _Turn()
+        return self._turn
 
-    def _opened(self, start_s: float) -> _Turn:
-        turn = _Turn(start_s)
-        self._turns.append(turn)
-        return turn
-
-    def _unstopped(self) -> _Turn | None:
-        return next((turn for turn in self._turns if not turn.stopped), None)
-
-    def _appended(self, turn: _Turn, text: str, segments: tuple[Segment, ...]) -> Iterator[ServerEvent]:
-        if not text:
-            return
-        first = not turn.of_segment
-        turn.of_segment += text
-        delta = f"{_between(segments)}{text}" if first and turn.sent else text
-        turn.sent += delta
-        yield Delta(item_id=turn.id, delta=delta)
+    def _sent(self, turn: _Turn) -> Iterator[ServerEvent]:
+        delta = turn.text[turn.sent :]
+        if delta and turn.announced:
+            turn.sent = len(turn.text)
+            yield Delta(item_id=turn.id, delta=delta)
 
     def _committed(self, turn: _Turn) -> Iterator[ServerEvent]:
-        if turn.committed:
-            return
-        turn.committed = True
+        turn.announced = turn.committed = True
         before, self._last_id = self._last_id, turn.id
         yield Committed(item_id=turn.id, previous_item_id=before)
         item = Item(id=turn.id)
@@ -174,7 +153,7 @@ class Items:
             return Failed(item_id=turn.id, error=failure_of(turn.failure).detail)
         return Completed(
             item_id=turn.id,
-            transcript=turn.sent,
+            transcript=turn.text,
             usage=Seconds(seconds=round(turn.seconds, 3)),
             logprobs=token_logprobs(turn.segments) if self.logprobs else None,
         )

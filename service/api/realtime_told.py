@@ -21,7 +21,7 @@ class ServerEvent(BaseModel):
     event_id: str = Field(default_factory=lambda: new_id("event"))
 
 
-class Session(BaseModel):
+class TranscriptionSession(BaseModel):
     """A session with all of its configuration."""
 
     id: str
@@ -32,7 +32,7 @@ class Session(BaseModel):
     include: tuple[Included, ...]
 
 
-class OlderSession(Session):
+class OlderTranscriptionSession(TranscriptionSession):
     """The same, with the names of the older dialect beside the newer ones."""
 
     input_audio_format: Literal["pcm16", "g711_ulaw", "g711_alaw"]
@@ -43,7 +43,7 @@ class OlderSession(Session):
 
 class SessionCreated(ServerEvent):
     type: Literal["session.created"] = "session.created"
-    session: Session | OlderSession
+    session: TranscriptionSession | OlderTranscriptionSession
 
 
 UpdatedType = Literal["session.updated", "transcription_session.updated"]
@@ -52,7 +52,7 @@ UpdatedType = Literal["session.updated", "transcription_session.updated"]
 
 class SessionUpdated(ServerEvent):
     type: UpdatedType = "session.updated"
-    session: Session | OlderSession
+    session: TranscriptionSession | OlderTranscriptionSession
 
 
 class SpeechStartedEvent(ServerEvent):
@@ -166,13 +166,15 @@ _OLDER_FORMATS: Mapping[str, Literal["pcm16", "g711_ulaw", "g711_alaw"]] = {
 }
 
 
-def session_of(configuration: Configuration, *, session_id: str, expires_at: int, older: bool) -> Session:
+def session_of(configuration: Configuration, *, session_id: str, expires_at: int, older: bool) -> TranscriptionSession:
     """As it is told to the client, in its dialect."""
-    session = Session(id=session_id, expires_at=expires_at, audio=configuration.audio, include=configuration.include)
+    session = TranscriptionSession(
+        id=session_id, expires_at=expires_at, audio=configuration.audio, include=configuration.include
+    )
     if not older:
         return session
     heard = configuration.input
-    return OlderSession(
+    return OlderTranscriptionSession(
         **dict(session),
         input_audio_format=_OLDER_FORMATS[heard.format.type],
         input_audio_noise_reduction=heard.noise_reduction,

@@ -6,8 +6,9 @@ import pytest
 
 from service.api.realtime_items import Items
 from service.api.realtime_told import Completed, Delta, Failed, ServerEvent
+from service.audio.endpoint import Cut
 from service.engine.fake import model_info
-from service.engine.streaming import Cleared, Cut, Final, Interim, SpeechStarted, SpeechStopped, StreamEvent
+from service.engine.streaming import Cleared, Final, Interim, SpeechStarted, SpeechStopped, StreamEvent
 from service.errors import RecognitionFailed
 from service.recognition.types import Segment
 from tests.api.speech import segment
@@ -129,34 +130,12 @@ def test_items_follow_one_another() -> None:
     assert committed[1]["previous_item_id"] == committed[0]["item_id"]
 
 
-def test_next_turn_may_begin_before_the_final_of_the_last() -> None:
-    events = told(
-        SpeechStarted(0.5),
-        SpeechStopped(3),
-        SpeechStarted(3.8),
-        interim("Over", 3.5, 4.5),
-        final("The fox.", 0, 3.5),
-        interim("Over the", 3.5, 5),
-        SpeechStopped(5),
-        final("Over the dog.", 3.5, 5.5),
-    )
-    ids = [event.model_dump()["item_id"] for event in events if kinds([event]) == ["buffer.speech_started"]]
-    said = {one: "".join(e.delta for e in events if isinstance(e, Delta) and e.item_id == one) for one in ids}
-    assert list(said.values()) == ["The fox.", "Over the dog."]
-    assert transcripts(events) == ["The fox.", "Over the dog."]
-
-
 def test_commit_in_the_middle_of_a_turn_ends_the_item_and_the_rest_is_another() -> None:
-    events = told(
-        SpeechStarted(0.5), final("The", 0, 1, "asked"), interim("fox", 1, 2), SpeechStopped(3), final("fox.", 1, 3.5)
-    )
+    rest = (SpeechStarted(1.1), interim("fox", 1, 2), SpeechStopped(3), final("fox.", 1, 3.5))
+    events = told(SpeechStarted(0.5), SpeechStopped(1), final("The", 0, 1, "asked"), *rest)
     assert transcripts(events) == ["The", "fox."]
-    stopped = next(event for event in events if kinds([event]) == ["buffer.speech_stopped"])
-    assert stopped.model_dump()["item_id"] == [e.item_id for e in events if isinstance(e, Completed)][1]
-
-
-def test_a_turn_that_a_commit_ended_is_not_told_to_stop() -> None:
-    assert kinds(told(SpeechStarted(0.5), final("The fox.", 0, 3, "asked"), SpeechStopped(2.8)))[-1] == "text.completed"
+    stopped = [event.model_dump()["item_id"] for event in events if kinds([event]) == ["buffer.speech_stopped"]]
+    assert stopped == [event.item_id for event in events if isinstance(event, Completed)]
 
 
 def test_commit_of_silence_is_an_item() -> None:
@@ -164,7 +143,7 @@ def test_commit_of_silence_is_an_item() -> None:
 
 
 def test_the_end_of_the_stream_ends_the_turn() -> None:
-    assert transcripts(told(SpeechStarted(0.5), final("The fox.", 0, 3, "end"))) == ["The fox."]
+    assert transcripts(told(SpeechStarted(0.5), SpeechStopped(3), final("The fox.", 0, 3, "end"))) == ["The fox."]
 
 
 def test_without_turn_detection_nothing_is_told_of_speech() -> None:
@@ -175,8 +154,23 @@ def test_without_turn_detection_nothing_is_told_of_speech() -> None:
         final("fox.", 20, 24, "asked"),
         items=Items(detected=False),
     )
-    assert not [kind for kind in kinds(events) if "speech" in kind]
+    assert [kind.rpartition(".")[2] for kind in kinds(events)] == ["committed", "added", "done", "delta", "completed"]
     assert transcripts(events) == ["The quick fox."]
+
+
+def test_text_waits_for_its_item_to_be_known() -> None:
+    items = Items(detected=False)
+    assert told(SpeechStarted(0.5), interim("The", 0, 1), final("The fox", 0, 6, "length"), items=items) == []
+    items.detected = True
+    events = told(interim("jumps", 6, 7), SpeechStopped(8), final("jumps.", 6, 8.5), items=items)
+    assert deltas(events) == ["The fox jumps."]
+    assert kinds(events)[0] == "buffer.committed"
+
+
+def test_an_item_that_is_committed_ends_with_the_next_final() -> None:
+    """Whatever its cut: one that looks for no turns may have been asked for meanwhile."""
+    events = told(SpeechStarted(0.5), SpeechStopped(3), final("The fox.", 0, 3.5, "length"))
+    assert transcripts(events) == ["The fox."]
 
 
 def test_an_item_fails_if_any_of_it_did() -> None:
@@ -187,9 +181,18 @@ def test_an_item_fails_if_any_of_it_did() -> None:
     assert not transcripts(events)
 
 
-def test_what_was_committed_and_then_cleared_fails_and_the_rest_is_forgotten() -> None:
-    events = told(SpeechStarted(0.5), SpeechStopped(3), SpeechStarted(3.5), Cleared(4), final("", 4, 9, "length"))
-    assert kinds(events)[-2:] == ["text.failed", "buffer.cleared"]
+def test_what_is_cleared_is_of_no_item_any_more() -> None:
+    events = told(
+        SpeechStarted(0.5),
+        interim("The", 0, 1),
+        Cleared(2),
+        final("", 2, 9, "length"),
+        SpeechStarted(9.5),
+        SpeechStopped(12),
+        final("The fox.", 9, 12.5),
+    )
+    assert kinds(events)[2] == "buffer.cleared"
+    assert transcripts(events) == ["The fox."]
 
 
 def test_log_probabilities_are_those_of_all_tokens_where_they_are_wanted() -> None:
