@@ -24,8 +24,8 @@ BREATH = SAMPLE_RATE // 2
 """Sound before the speech and its padding in which the recogniser may look for the beginning of the first word."""
 
 LONG = 6 * SAMPLE_RATE
-"""A segment of this length ends at the next short pause: to recognise the open one again and again grows dear, and up
-to 8 s were heard no better. Measured: the same place."""
+"""A segment of this length ends in the next short pause, once the turn goes on behind it: to recognise the open one
+again and again grows dear, and up to 8 s were heard no better. Measured: the same place."""
 
 LONGEST = 12 * SAMPLE_RATE
 """Who does not pause at all is cut here, where speech was least likely in the last third."""
@@ -159,11 +159,17 @@ def cleared(state: State) -> State:
 
 
 def _spoken(state: State, start: int, probability: float, rules: Rules) -> tuple[State, tuple[Move, ...]]:
-    resumed = (Resumed(),) if state.paused else ()
+    moved: tuple[Move, ...] = ()
+    if state.paused and state.silent is not None and state.began is not None:
+        end = state.silent + TAIL
+        moved = (Resumed(),)
+        if end - state.began >= LONG:
+            moved = (Ended(Span(state.start, end), state.span(rules, end), "length"),)
+            state = State(clock=state.clock, start=end, turn=True)
     began = start if state.began is None else state.began
     state = _weighed(replace(state, began=began, silent=None, paused=False), start, probability)
     state, moves = _grown(state, rules)
-    return state, (*resumed, *moves)
+    return state, (*moved, *moves)
 
 
 def _grown(state: State, rules: Rules) -> tuple[State, tuple[Move, ...]]:
@@ -194,7 +200,7 @@ def _hushed(state: State, silent: int, rules: Rules) -> tuple[State, tuple[Move,
         return State(clock=state.clock, start=state.clock), (Stopped(silent), Ended(segment, span, "pause"))
     if span is None or state.began is None:
         return state, ()
-    if state.clock - state.began >= LONG or silence >= STILL:
+    if silence >= STILL:
         rest = State(clock=state.clock, start=state.clock, turn=True, silent=silent)
         return rest, (Ended(segment, span, "length"),)
     return (state, ()) if state.paused else (replace(state, paused=True), (Paused(span),))

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from itertools import takewhile
 
+from service.recognition.tokenizer import text_of
 from service.recognition.types import Token
 
 DRAFTS = 3
@@ -21,16 +22,28 @@ _SOUNDLESS = re.compile(r"[\W_]+")
 
 
 def settled(*drafts: Sequence[Token], held: int = HELD) -> tuple[Token, ...]:
-    """How all drafts begin, the latest last, up to the end of a word, without the last words."""
-    now = drafts[-1]
-    same = sum(
-        1 for _ in takewhile(lambda column: len({token.id for token in column}) == 1, zip(*drafts, strict=False))
-    )
-    starts = [at for at in range(same) if at == 0 or now[at].piece[:1].isspace()]
-    ends = [*starts[1:], same]
-    complete = same == len(now) or now[same].piece[:1].isspace()
-    words = ends if complete else ends[:-1]
-    return tuple(now[: words[-1 - held]]) if len(words) > held else ()
+    """How all drafts begin, in the tokens of the last one, up to the end of a word and without the last words.
+
+    Marks and case are no disagreement: they change with what follows, and nobody waits for them.
+    """
+    now = _words(drafts[-1])
+    columns = zip(*(map(_told, _words(draft)) for draft in drafts), strict=False)
+    same = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+    return tuple(token for word in now[: max(0, same - held)] for token in word)
+
+
+def _words(tokens: Sequence[Token]) -> list[list[Token]]:
+    """The tokens a word: it begins with a space, but for the first."""
+    words: list[list[Token]] = []
+    for token in tokens:
+        if not words or token.piece[:1].isspace():
+            words.append([])
+        words[-1].append(token)
+    return words
+
+
+def _told(word: Sequence[Token]) -> str:
+    return _bare(text_of([token.piece for token in word]))
 
 
 def continued(sent: str, text: str) -> str:

@@ -254,21 +254,29 @@ def test_a_pause_is_told_once_and_taken_back_when_speech_goes_on() -> None:
     assert [type(move) for move in machine.moves] == [Began, Paused, Resumed]
 
 
-def test_a_segment_that_has_grown_long_ends_at_the_next_short_pause_and_the_turn_goes_on() -> None:
+def test_a_long_segment_ends_in_a_short_pause_once_the_turn_goes_on() -> None:
     machine = Machine().hear((0.9, LONG // CHUNK), (0.0, TAIL_CHUNKS))
-    assert [type(move) for move in machine.moves] == [Began, Ended]
+    assert [type(move) for move in machine.moves] == [Began, Paused]
+    machine.hear((0.9, 20))
     (ended,) = machine.ended
-    assert ended.cut == "length"
-    machine.hear((0.9, 20), (0.0, PAUSE))
-    assert [type(move) for move in machine.moves[2:]] == [Paused, Stopped, Ended]
+    assert (ended.cut, ended.segment.end) == ("length", LONG // CHUNK * CHUNK + TAIL)
+    assert machine.moves[1] == Paused(ended.span)  # what was guessed
+    machine.hear((0.0, PAUSE))
+    assert [type(move) for move in machine.moves[3:]] == [Paused, Stopped, Ended]
+
+
+def test_a_long_segment_may_be_the_last_of_its_turn() -> None:
+    (ended,) = Machine().hear((0.9, LONG // CHUNK), (0.0, PAUSE)).ended
+    assert ended.cut == "pause"
+    assert ended.span is not None
 
 
 def test_a_turn_may_end_with_nothing_left_to_recognise() -> None:
-    machine = Machine().hear((0.9, LONG // CHUNK), (0.0, PAUSE))
+    machine = Machine(Rules.of(VadOptions(silence_duration_ms=2000))).hear((0.9, 20), (0.0, 70))
     first, second = machine.ended
     assert (first.cut, second.cut) == ("length", "pause")
     assert second.span is None
-    assert Stopped(LONG // CHUNK * CHUNK) in machine.moves
+    assert Stopped(20 * CHUNK) in machine.moves
 
 
 def test_who_does_not_pause_is_cut_at_the_longest() -> None:

@@ -36,8 +36,8 @@ def test_a_word_that_may_go_on_is_not_whole() -> None:
     assert said(tokens(" one", " foot", "ball"), tokens(" one", " foot", "ball", " two")) == " one football"
 
 
-def test_a_mark_goes_with_its_word() -> None:
-    assert said(tokens(" one", " two", ","), tokens(" one", " two", ".")) == " one"
+def test_a_mark_goes_with_its_word_and_is_the_last_drafts() -> None:
+    assert said(tokens(" one", " two", ","), tokens(" one", " two", ".")) == " one two."
     assert said(tokens(" one", " two", ","), tokens(" one", " two", ",", " three")) == " one two,"
 
 
