@@ -17,8 +17,8 @@ from service.audio.pipe import Pipe
 from service.audio.types import SAMPLE_RATE, RawFormat, Samples, Span, VadOptions
 from service.audio.vad import SpeechDetector
 from service.engine.sketching import Drafting, Sketches
-from service.engine.streaming import Cleared, Interim, SpeechStarted, SpeechStopped, StreamEvent, StreamRequest
-from service.engine.telling import End, Ending, Silence, Telling, shifted
+from service.engine.streaming import Cleared, SpeechStarted, SpeechStopped, StreamEvent, StreamRequest
+from service.engine.telling import End, Ending, Silence, Telling
 from service.engine.types import Observer, Priority, Request, Served
 from service.errors import OptionError
 from service.recognition.types import Language
@@ -236,11 +236,8 @@ class Session:
         """A guess that is neither dropped nor final yet is the best interim result."""
         if self._guess is not guess or guess.work.cancelled() or guess.work.exception() is not None:
             return
-        served, start_s, end_s = guess.work.result(), guess.span.start / SAMPLE_RATE, guess.span.end / SAMPLE_RATE
-        segments = shifted(served.transcript.segments, start_s)
-        if segments:
-            interim = Interim(start_s, end_s, segments, self._sketches.settled, served.manifest)
-            self._telling.show(interim, arrived_s=arrived_s)
+        served = guess.work.result()
+        self._sketches.show(served.transcript.segments, guess.span, served.manifest, arrived_s=arrived_s)
 
     def _end(self, heard: Overheard, ended: Ended) -> None:
         if self._guess is not None and self._guess.span != ended.span:

@@ -21,7 +21,7 @@ from service.engine.types import Request
 from service.recognition.agreement import DRAFTS, settled
 from service.recognition.recognizer import Draft
 from service.recognition.tokenizer import text_of
-from service.recognition.types import Token
+from service.recognition.types import Segment, Token
 
 _log = logging.getLogger(__name__)
 
@@ -103,6 +103,13 @@ class Sketches:
         self.stop()
         self._task = asyncio.create_task(self._made(heard, request, span))
 
+    def show(self, segments: tuple[Segment, ...], span: Span, manifest: Manifest, *, arrived_s: float) -> None:
+        """Tell what was understood of a span, whose end came then; nothing where there are no words."""
+        if segments:
+            start_s, end_s = span.start / SAMPLE_RATE, span.end / SAMPLE_RATE
+            interim = Interim(start_s, end_s, shifted(segments, start_s), self.settled, manifest)
+            self._telling.show(interim, arrived_s=arrived_s)
+
     async def _made(self, heard: Overheard, request: Request, span: Span) -> None:
         began_s = time.monotonic()
         drafted = await self._drafted(request, left_s=LATE_S - (began_s - heard.arrived_s))
@@ -111,10 +118,7 @@ class Sketches:
             self._telling.missed()
         elif drafted.draft.segments and not drafted.draft.repeats:
             self._agree(drafted)
-            segments = shifted(drafted.draft.segments, span.start / SAMPLE_RATE)
-            start_s, end_s = span.start / SAMPLE_RATE, span.end / SAMPLE_RATE
-            interim = Interim(start_s, end_s, segments, self.settled, drafted.manifest)
-            self._telling.show(interim, arrived_s=heard.arrived_s)
+            self.show(drafted.draft.segments, span, drafted.manifest, arrived_s=heard.arrived_s)
         self._ask(heard.clock + max(took, EVERY if self._drafts else AGAIN))
 
     async def _drafted(self, request: Request, *, left_s: float) -> Drafted | None:
