@@ -22,8 +22,9 @@ from benchmarks.speech import POOLED, Scored, Utterance, score, wer
 from model_store.config import FILE_NAME, WhisperConfig
 from service.audio.types import Samples, Window
 from service.backends.base import Features
+from service.backends.sequences import Hypothesis, Job
 from service.recognition.computation import Encode, encode
-from service.recognition.decoding import Hypothesis, Job, decode
+from service.recognition.decoding import decode
 from service.recognition.families.whisper import POSITIONS, Whisper
 from service.recognition.features import log_mel
 from service.recognition.quality import doubt, silent

@@ -13,9 +13,9 @@ from service.audio.types import Samples, Span
 from service.audio.windows import windows
 from service.backends.base import Features
 from service.backends.onnx import OnnxBackend
+from service.backends.sequences import Job
 from service.recognition import families
 from service.recognition.computation import Encode, encode
-from service.recognition.decoding import Job
 from service.recognition.decoding import decode as decode_text
 from service.recognition.families.base import Family
 from service.recognition.types import Options

@@ -96,7 +96,8 @@ class Forward:
         return self._linear(mixed, f"{name}.out_proj")
 
     def _heads(self, x: Tensor, name: str) -> Tensor:
-        return self._linear(x, name).unflatten(1, (-1, HEAD_SIZE)).transpose(0, 1)
+        rows = self._linear(x, name)
+        return rows.view(len(rows), -1, HEAD_SIZE).transpose(0, 1)
 
     def _feed_forward(self, x: Tensor, layer: str) -> Tensor:
         h = functional.gelu(self._linear(self._norm(x, f"{layer}.final_layer_norm"), f"{layer}.fc1"))

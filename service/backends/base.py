@@ -5,18 +5,19 @@ thread that opened them. A row's outcome is the same in any company, to the roun
 computed so is computed row by row. An encoder-decoder is used so:
 
     (memory,) = backend.encode(batch)              # once a window; a memory a row
-    rows = backend.open(capacity=8, length=memory.length)
-    rows.join(memory)                              # rows take the slots at the end
-    logits = rows.step(prompt).logits              # the whole prompt at once, then a token a row and step
-    rows.leave(slot)                               # the last row moves into the slot that got free
+    rows = backend.sequences(rules, capacity=8, length=memory.length)
+    rows.join([Job(memory, prompt, token_limit)])  # at any time
+    ended = rows.step()                            # tokens for every row, until all have ended
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from service.backends.sequences import Memory, Sequences, TokenRules
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -31,7 +32,7 @@ class Features:
     """One window as the encoder takes it alone: a row of a batch.
 
     Attributes:
-        values: [bins, frames] log-mel (Whisper) or [samples] (Moonshine).
+        values: [bins, frames] log-mel (Whisper), or [samples] (Moonshine, and where the backend takes them).
         padding: the value of silence, for what a batch has behind them.
         frames: [length] which output of the convolutions stands at each encoder position.
         positions: [length] the index of each position in the position table.
@@ -55,7 +56,7 @@ class EncoderBatch:
     """A padded batch for the encoder.
 
     Attributes:
-        features: [rows, bins, frames] log-mel (Whisper) or [rows, samples] (Moonshine), padded at the end.
+        features: [rows, bins, frames] log-mel or [rows, samples], padded at the end.
         frames: [rows, length] which output of the convolutions stands at each encoder position.
         positions: [rows, length] the index of each position in the position table.
         log_weights: [rows, length] log of how many equal positions this one stands for; MASKED where a row has ended.
@@ -118,15 +119,6 @@ class BackendClosed(RuntimeError):
         super().__init__("the variant has left memory: its backend was closed")
 
 
-class Memory(Protocol):
-    """What the encoder made of a window; only a backend of the same variant can read it."""
-
-    @property
-    def length(self) -> int:
-        """Encoder positions."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
     """The outcome of a decoder step. The arrays are valid until the next step.
@@ -158,11 +150,27 @@ class Rows(Protocol):
         ...
 
 
+class LogitBackend(Protocol):
+    """What gives the logits of each step, for tokens to be chosen by."""
+
+    def open(self, *, capacity: int, length: int) -> Rows: ...
+
+
 class Backend(Protocol):
     """One loaded variant on one device."""
 
     @property
     def memory_bytes(self) -> int: ...
+
+    @property
+    def takes_samples(self) -> bool:
+        """Whether it makes what the encoder reads of samples itself: `Features.values` are samples then."""
+        ...
+
+    @property
+    def decoder_rows(self) -> int:
+        """Rows decoded together beyond which there is nothing to gain."""
+        ...
 
     @property
     def encoder_rows(self) -> int:
@@ -177,7 +185,20 @@ class Backend(Protocol):
         """A memory for each row."""
         ...
 
-    def open(self, *, capacity: int, length: int) -> Rows: ...
+    def sequences(
+        self,
+        rules: TokenRules,
+        *,
+        capacity: int,
+        length: int,
+        on_retry: Callable[[Exception], None] = lambda _: None,
+    ) -> Sequences:
+        """Rows to decode together, of memories not longer than `length`; `on_retry` is told of steps that failed."""
+        ...
+
+    def finish(self) -> None:
+        """Return once all that this thread asked for is computed; elsewhere it may go on while the caller does."""
+        ...
 
     def warmup(self) -> None: ...
 

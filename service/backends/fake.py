@@ -11,7 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from service.backends.base import BackendClosed, EncoderBatch, Floats, Integers, Memory, Step
+from service.backends.base import BackendClosed, EncoderBatch, Floats, Integers, Step
+from service.backends.decoding import DecodeBatch
+from service.backends.sequences import Memory, TokenRules
 
 LOOK = 10
 """Memory positions between one token and the next, as the attention tells it."""
@@ -56,7 +58,7 @@ class FakeBackend:
     Attributes:
         chosen: which of the lines a row says, by its features; in turn if left out.
         gate: awaited before every encoding, as if it took so long.
-        encoder_rows: see the seam.
+        encoder_rows, decoder_rows, takes_samples: see the seam.
         batches: what was encoded, in order.
         steps: how many rows each step had, in order.
         closed: whether it was.
@@ -69,6 +71,8 @@ class FakeBackend:
     chosen: Callable[[EncoderBatch], int] | None = None
     gate: threading.Event | None = None
     encoder_rows: int = 1
+    decoder_rows: int = 8
+    takes_samples: bool = False
     batches: list[EncoderBatch] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     closed: bool = False
@@ -98,6 +102,19 @@ class FakeBackend:
     def open(self, *, capacity: int, length: int) -> "FakeRows":
         self._check_open()
         return FakeRows(self, capacity=capacity, length=length)
+
+    def sequences(
+        self,
+        rules: TokenRules,
+        *,
+        capacity: int,
+        length: int,
+        on_retry: Callable[[Exception], None] = lambda _: None,
+    ) -> DecodeBatch:
+        return DecodeBatch(self, rules, capacity=capacity, length=length, on_retry=on_retry)
+
+    def finish(self) -> None:
+        """Nothing is computed."""
 
     def warmup(self) -> None:
         """Nothing is cold."""

@@ -6,7 +6,7 @@ copies nothing. A binding is made once for each shape of step and used again.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from mmap import ACCESS_COPY, mmap
 from pathlib import Path
@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from service.backends.base import MASKED, BackendClosed, EncoderBatch, Floats, Integers, Memory, Step
+from service.backends.base import MASKED, BackendClosed, EncoderBatch, Floats, Integers, Step
+from service.backends.decoding import DecodeBatch
+from service.backends.sequences import Memory, TokenRules
 
 _Array = npt.NDArray[np.generic]
 
@@ -126,6 +128,15 @@ class OnnxBackend:
         return self._bytes
 
     @property
+    def takes_samples(self) -> bool:
+        return False
+
+    @property
+    def decoder_rows(self) -> int:
+        """More save little on any machine that was measured, and each makes the others wait."""
+        return 8
+
+    @property
     def encoder_rows(self) -> int:
         """One: together they save nothing on a CPU (docs/benchmarks.md, "Batches"); in INT8 they would share scales."""
         return 1
@@ -142,6 +153,19 @@ class OnnxBackend:
     def open(self, *, capacity: int, length: int) -> "OnnxRows":
         _, decoder = self._loaded()
         return OnnxRows(decoder, self._sizes, capacity=capacity, length=length)
+
+    def sequences(
+        self,
+        rules: TokenRules,
+        *,
+        capacity: int,
+        length: int,
+        on_retry: Callable[[Exception], None] = lambda _: None,
+    ) -> DecodeBatch:
+        return DecodeBatch(self, rules, capacity=capacity, length=length, on_retry=on_retry)
+
+    def finish(self) -> None:
+        """Nothing goes on behind the caller."""
 
     def warmup(self) -> None:
         """Run the decoder once; the encoder's input is the family's business, which warms it up with a window."""

@@ -175,7 +175,7 @@ class Desk:
         try:
             step()
             if isinstance(work.ask, Encode):
-                work.features = work.hosted.recognizer.family.features(work.ask.samples, full=work.ask.full)
+                work.features = work.hosted.recognizer.features(work.ask)
         except StopIteration:
             work.finish()
         except Exception as error:  # of the recogniser's own code: one window's fault is not another's

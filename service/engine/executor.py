@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from service.backends.base import EncoderBatch, Memory
+from service.backends.base import EncoderBatch
+from service.backends.sequences import Memory
 from service.engine.desk import Desk
 from service.engine.forming import State, decide
 from service.engine.lanes import Lanes, Stepped

@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from service.backends.sequences import Ended, Hypothesis, Job, Sequences
 from service.engine.forming import lane_length
 from service.engine.profile import Hosted
 from service.engine.work import Work
-from service.recognition.decoding import DecodeBatch, Ended, Hypothesis, Job
 
 BUCKETS = (640, 1024, 1536)
 """Memory lengths of decode batches: a Whisper window of 9 s, a Moonshine window of 24 s, any window at all."""
@@ -30,7 +30,7 @@ class Stepped:
 
 @dataclass(slots=True, eq=False)
 class _Lane:
-    batch: DecodeBatch
+    batch: Sequences
     works: dict[int, Work] = field(default_factory=dict)
 
     def took(self, ended: Sequence[Ended]) -> list[tuple[Work, Result]]:
@@ -94,8 +94,8 @@ class Lanes:
         if key not in self._lanes:
             self.clear()
             recognizer, rows = hosted.recognizer, hosted.profile.rows
-            batch = DecodeBatch(
-                recognizer.backend, recognizer.family, capacity=rows, length=length, on_retry=self._on_retry
+            batch = recognizer.backend.sequences(
+                recognizer.family, capacity=rows, length=length, on_retry=self._on_retry
             )
             self._lanes = self._lanes | {key: _Lane(batch)}  # not changed in place: other threads count the rows
         return self._lanes[key]

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from service.audio.types import Samples
-from service.backends.base import Backend, EncoderBatch, Memory
-from service.recognition.decoding import Hypothesis, Job, decode
+from service.backends.base import Backend, EncoderBatch, Features
+from service.backends.sequences import Hypothesis, Job, Memory
+from service.recognition.decoding import decode
 from service.recognition.families.base import Family
 
 T = TypeVar("T")
@@ -46,9 +47,14 @@ def decoding(job: Job) -> Computation[Hypothesis]:
     return answer
 
 
+def features(backend: Backend, family: Family, ask: Encode) -> Features:
+    """What the backend takes of a window; from any thread."""
+    return family.features(ask.samples, full=ask.full, waveform=backend.takes_samples)
+
+
 def encode(backend: Backend, family: Family, ask: Encode) -> Memory:
     """One window alone."""
-    (memory,) = backend.encode(EncoderBatch.of([family.features(ask.samples, full=ask.full)]))
+    (memory,) = backend.encode(EncoderBatch.of([features(backend, family, ask)]))
     return memory
 
 

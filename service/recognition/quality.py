@@ -6,7 +6,7 @@ The thresholds are the original's (openai/whisper, `transcribe.py`).
 import zlib
 from collections.abc import Sequence
 
-from service.recognition.decoding import Hypothesis
+from service.backends.sequences import Hypothesis
 
 MAX_COMPRESSION_RATIO = 2.4
 MIN_AVG_LOGPROB = -1.0

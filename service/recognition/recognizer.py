@@ -14,13 +14,13 @@ import numpy as np
 
 from service.audio.types import SAMPLE_RATE, Samples, Window
 from service.audio.windows import halved
-from service.backends.base import Backend, Memory
+from service.backends.base import Backend, Features
+from service.backends.repetition import unlooped
+from service.backends.sequences import Hypothesis, Job, Memory
 from service.errors import OptionError
-from service.recognition.computation import Computation, decoding, encoding, run
-from service.recognition.decoding import Hypothesis, Job
+from service.recognition.computation import Computation, Encode, decoding, encoding, features, run
 from service.recognition.families.base import Family
 from service.recognition.quality import best, doubt, repeats, silent, stops_early
-from service.recognition.repetition import unlooped
 from service.recognition.segments import sentence_segments, whole_segment
 from service.recognition.types import Language, Options, Segment, Token
 
@@ -66,6 +66,10 @@ class Recognizer:
 
     def __init__(self, backend: Backend, family: Family) -> None:
         self.backend, self.family = backend, family
+
+    def features(self, ask: Encode) -> Features:
+        """What the encoder takes of a window; from any thread."""
+        return features(self.backend, self.family, ask)
 
     def check(self, options: Options) -> None:
         """See whether this model can do what is asked.

@@ -6,8 +6,8 @@ from itertools import accumulate
 
 from service.audio.types import SAMPLE_RATE, Window
 from service.audio.windows import end_s, start_s
+from service.backends.sequences import Hypothesis
 from service.recognition.alignment import token_positions
-from service.recognition.decoding import Hypothesis
 from service.recognition.quality import compression_ratio
 from service.recognition.tokenizer import text_of
 from service.recognition.types import Segment, Token, Word

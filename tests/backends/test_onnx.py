@@ -12,7 +12,8 @@ from service.audio.types import Samples
 from service.backends.base import BackendClosed, Floats
 from service.backends.fake import FakeMemory, Line
 from service.backends.onnx import OnnxBackend, OnnxMemory, OnnxRows
-from service.recognition.decoding import Job, decode
+from service.backends.sequences import Job
+from service.recognition.decoding import decode
 from service.recognition.types import Options
 from tests.recognition.models import TINY, VARIANTS, backend, batch_of, clips, whisper
 from tests.store import folder

@@ -9,7 +9,8 @@ import pytest
 
 from service.audio.types import SAMPLE_RATE, Samples
 from service.backends.onnx import OnnxBackend, OnnxMemory
-from service.recognition.decoding import DecodeBatch, Ended, Hypothesis, Job, decode
+from service.backends.sequences import Ended, Hypothesis, Job
+from service.recognition.decoding import decode
 from service.recognition.families import load
 from service.recognition.families.base import Family
 from service.recognition.types import Options, Task
@@ -83,7 +84,7 @@ def alone(case: tuple[str, str]) -> tuple[Hypothesis, ...]:
 def together(case: tuple[str, str], given: Sequence[Job], rng: random.Random) -> list[Ended]:
     """The jobs in a batch of random size that they join when there is room; now and then one is dropped."""
     length = max(job.memory.length for job in given) + rng.choice((0, 1, 2, 3, 50, 333))
-    rows = DecodeBatch(onnx(case), family(case[0]), capacity=rng.randrange(2, 9), length=length)
+    rows = onnx(case).sequences(family(case[0]), capacity=rng.randrange(2, 9), length=length)
     waiting, ended = list(given), []
     while waiting or len(rows):
         count = min(rng.randrange(4), len(waiting), rows.capacity - len(rows))

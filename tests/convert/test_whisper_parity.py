@@ -10,8 +10,8 @@ from model_store.convert.graph import Floats
 from service.audio.types import SAMPLE_RATE
 from service.backends.base import EncoderBatch
 from service.backends.onnx import OnnxMemory
-from service.recognition.decoding import Job, decode
-from service.recognition.families.base import Prompt
+from service.backends.sequences import Job, Prompt
+from service.recognition.decoding import decode
 from service.recognition.types import Options
 from tests.audio.speech import recording
 from tests.convert.originals import original

@@ -6,9 +6,9 @@ import pytest
 from service.audio.types import SAMPLE_RATE
 from service.backends.base import EncoderBatch
 from service.backends.fake import FakeBackend, Line
+from service.backends.sequences import Job
 from service.errors import RecognitionFailed
 from service.recognition.computation import Computation, decoding, encoding, run
-from service.recognition.decoding import Job
 from service.recognition.families.whisper import POSITION_S, TAIL
 from service.recognition.recognizer import Heed, Recognizer
 from service.recognition.types import Language, Options, Segment

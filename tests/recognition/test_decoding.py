@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from service.backends.base import EncoderBatch, Features
+from service.backends.decoding import DecodeBatch
 from service.backends.fake import FakeBackend, Fault, Line
+from service.backends.sequences import Ended, Hypothesis, Job, Prompt
 from service.errors import RecognitionFailed
-from service.recognition.decoding import DecodeBatch, Ended, Hypothesis, Job, decode
-from service.recognition.families.base import Prompt
+from service.recognition.decoding import decode
 from service.recognition.types import Options
 from tests.recognition.models import BASE, whisper
 
@@ -188,7 +189,7 @@ def test_the_start_may_stand_anywhere_in_the_prompt() -> None:
 
 
 def batch(fake: FakeBackend, *, capacity: int = 8, length: int = 60) -> DecodeBatch:
-    return DecodeBatch(fake, whisper(), capacity=capacity, length=length)
+    return fake.sequences(whisper(), capacity=capacity, length=length)
 
 
 def finished(rows: DecodeBatch, ended: Sequence[Ended] = ()) -> dict[Job, Hypothesis | Exception]:

@@ -2,8 +2,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from service.audio.mel import mel_filters
 from service.audio.types import SAMPLE_RATE, Samples
-from service.recognition.features import log_mel, mel_filters
+from service.recognition.features import log_mel
 from tests.audio.speech import recording
 
 Doubles = npt.NDArray[np.float64]

@@ -5,7 +5,8 @@ import pytest
 
 from service.audio.types import SAMPLE_RATE, Samples
 from service.backends.onnx import OnnxBackend, OnnxMemory
-from service.recognition.decoding import Job, decode
+from service.backends.sequences import Job
+from service.recognition.decoding import decode
 from service.recognition.families import load
 from service.recognition.families.base import Family
 from service.recognition.types import Options

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from service.recognition.decoding import Hypothesis
+from service.backends.sequences import Hypothesis
 from service.recognition.quality import best, compression_ratio, doubt, silent
 
 SPEECH = b" The quick brown fox jumps over the lazy dog."

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.audio.types import SAMPLE_RATE, Piece, Window
-from service.recognition.decoding import Hypothesis
+from service.backends.sequences import Hypothesis
 from service.recognition.segments import sentence_segments, whole_segment
 from service.recognition.types import Segment, Token
 

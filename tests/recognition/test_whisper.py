@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from service.audio.mel import HOP
 from service.audio.types import SAMPLE_RATE
 from service.backends.base import MASKED, EncoderBatch
 from service.recognition.families.whisper import POSITIONS, TEXT_LIMIT, layout
-from service.recognition.features import HOP
 from service.recognition.types import Options
 from tests.recognition.models import BASE, TINY, batch_of, clips, same, whisper
 

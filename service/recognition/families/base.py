@@ -1,7 +1,6 @@
 """The seam between the one decoding loop and what differs from family to family."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy.typing as npt
 
 from service.audio.types import Samples
 from service.backends.base import Features
+from service.backends.sequences import Prompt
 from service.recognition.tokenizer import Tokenizer
 from service.recognition.types import Options, Task
 
@@ -21,14 +21,6 @@ def masking(vocabulary: int, forbidden: Sequence[int]) -> Mask:
     mask = np.zeros(vocabulary, np.float32)
     mask[list(forbidden)] = -np.inf
     return mask
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """What a row is primed with. `start` is the index of the start token, whose logits tell of speech and language."""
-
-    tokens: tuple[int, ...]
-    start: int
 
 
 class Family(Protocol):
@@ -54,8 +46,10 @@ class Family(Protocol):
     position_s: float | None
     """Seconds an encoder position stands for; None if cross-attention cannot be aligned."""
 
-    def features(self, samples: Samples, *, full: bool) -> Features:
+    def features(self, samples: Samples, *, full: bool, waveform: bool = False) -> Features:
         """What the encoder takes of a window; `full` computes all the positions the model was trained on.
+
+        `waveform` leaves the spectrogram to the backend: the values are the samples.
 
         Safe to call from any thread.
         """

@@ -10,7 +10,8 @@ import numpy as np
 from model_store.config import MoonshineConfig
 from service.audio.types import MAX_WINDOW_S, SAMPLE_RATE, Samples
 from service.backends.base import Features
-from service.recognition.families.base import Prompt, masking
+from service.backends.sequences import Prompt
+from service.recognition.families.base import masking
 from service.recognition.tokenizer import ByteFallbackTokenizer, Tokenizer
 from service.recognition.types import Options, Task
 
@@ -50,8 +51,8 @@ class Moonshine:
         self.mask = masking(config.vocabulary, [*(tokenizer.special - {config.end_token}), *unknown])
         self.first_mask = self.mask
 
-    def features(self, samples: Samples, *, full: bool) -> Features:
-        """`full` changes nothing: every position there is, is always computed."""
+    def features(self, samples: Samples, *, full: bool, waveform: bool = False) -> Features:
+        """Neither changes anything: it reads the waveform, and every position there is, is always computed."""
         length = self._positions(len(samples))
         values = np.zeros(length * self._config.position_samples + self._config.context_samples, np.float32)
         values[: len(samples)] = samples

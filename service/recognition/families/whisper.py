@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from model_store.config import WhisperConfig
+from service.audio.mel import HOP
 from service.audio.types import MAX_WINDOW_S, Samples
 from service.backends.base import Features, Floats
-from service.recognition.families.base import Prompt, masking
+from service.backends.sequences import Prompt
+from service.recognition.families.base import masking
 from service.recognition.features import log_mel
 from service.recognition.tokenizer import ByteLevelTokenizer, Tokenizer
 from service.recognition.types import Options, Task
@@ -46,16 +48,22 @@ class Whisper:
         self.mask = masking(config.vocabulary, [*config.suppressed_tokens, *specials])
         self.first_mask = self.mask + masking(config.vocabulary, config.suppressed_first_tokens)
 
-    def features(self, samples: Samples, *, full: bool) -> Features:
-        mel, silence = log_mel(samples, self._config.mel_bins)
-        positions, log_weights = layout(mel.shape[1], full=full)
+    def features(self, samples: Samples, *, full: bool, waveform: bool = False) -> Features:
+        positions, log_weights = layout(-(-len(samples) // HOP), full=full)
         frames = min(2 * POSITIONS, _frames_needed(positions))
+        # Positions behind the frames that were computed all see silence alone, as does the last but one.
+        inner = np.minimum(positions, frames // 2 - 2) if frames < 2 * POSITIONS else positions
+        if waveform:
+            return Features(samples, 0.0, inner, positions, log_weights)
+        return Features(*self._spectrogram(samples, frames), inner, positions, log_weights)
+
+    def _spectrogram(self, samples: Samples, frames: int) -> tuple[Floats, float]:
+        """So many frames of it, silence behind its own, and the value of silence."""
+        mel, silence = log_mel(samples, self._config.mel_bins)
         values = np.full((len(mel), frames), silence, np.float32)
         used = min(frames, mel.shape[1])
         values[:, :used] = mel[:, :used]
-        # Positions behind the frames that were computed all see silence alone, as does the last but one.
-        inner = np.minimum(positions, frames // 2 - 2) if frames < 2 * POSITIONS else positions
-        return Features(values, silence, inner, positions, log_weights)
+        return values, silence
 
     def prompt(self, options: Options, *, task: Task, language: str) -> Prompt:
         config = self._config

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from service.recognition.repetition import LONGEST_CYCLE, TIMES, TOKENS, looping, unlooped
+from service.backends.repetition import LONGEST_CYCLE, TIMES, TOKENS, looping, unlooped
 
 
 @pytest.mark.parametrize("cycle", [1, 2, 3, 5, 6, 7, 16, LONGEST_CYCLE])
