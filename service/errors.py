@@ -10,6 +10,7 @@ WrenError
 ├── OptionError (ValueError)        a request option is invalid, unknown or not possible with this model
 ├── ModelNotFound (LookupError)     no such model or variant in the store
 ├── ModelUnavailable (RuntimeError) it is there and cannot be loaded
+│   └── DeviceUnavailable           a GPU that was asked for is not there, or does not compute
 ├── NothingFits (RuntimeError)      no variant of it fits the budget that was set
 │   └── NoRoom                      memory is taken by variants that are in use
 ├── Overloaded (RuntimeError)       too much audio is waiting, or too many live streams are open
@@ -93,6 +94,10 @@ class ModelUnavailable(WrenError, RuntimeError):
     def __init__(self, name: str, reason: str) -> None:
         self.name, self.reason = name, reason.rstrip(".")
         super().__init__(f"The model {name!r} cannot be loaded: {self.reason}.")
+
+
+class DeviceUnavailable(ModelUnavailable):
+    """A GPU that somebody asked for is not there, or does not compute; nothing is wrong with the variant."""
 
 
 class NothingFits(WrenError, RuntimeError):

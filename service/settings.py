@@ -1,5 +1,6 @@
 """The environment (`WREN_…`) in, validated settings out."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +21,18 @@ def _size(value: object) -> object:
 
 def _duration_ms(value: object) -> object:
     return parse_duration_ms(value) if isinstance(value, str) else value
+
+
+def _device(value: object) -> object:
+    """The same devices always as the same text."""
+    if not isinstance(value, str):
+        return value
+    names = [name.strip().lower() for name in value.split(",")]
+    if names[1:] and not all(re.fullmatch(r"cuda:\d+", name) for name in names):
+        names = []
+    if not names or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", names[0]) or len(set(names)) < len(names):
+        raise ValueError(f"{value[:80]!r} is no device: write auto, cpu, cuda, or some GPUs like cuda:0,cuda:2")
+    return ",".join(names)
 
 
 class Settings(BaseSettings):
@@ -108,6 +121,16 @@ class Settings(BaseSettings):
         ge=-1,
         description="Seconds without use after which a variant leaves memory, -1 for never; unset is 300, and never for"
         " what serves by default.",
+    )
+    device: Annotated[str, BeforeValidator(_device)] = Field(
+        default="auto",
+        description="What variants of the runtime torch compute on: `auto` takes the GPUs that work, else the CPU;"
+        " `cpu`; `cuda`; or some GPUs, such as `cuda:0,cuda:2`.",
+    )
+    gpu_memory: Annotated[int | None, BeforeValidator(_size)] = Field(
+        default=None,
+        ge=1,
+        description="Memory that the server may use of each GPU, such as `8GB`; unset takes what is free at its start.",
     )
     executors: int | None = Field(
         default=None, ge=1, description="Batches computed side by side; unset takes what was measured to be fastest."

@@ -32,6 +32,21 @@ def test_a_limit_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, name: 
         Settings()
 
 
+@pytest.mark.parametrize(
+    ("given", "device"), [("auto", "auto"), ("CPU", "cpu"), ("cuda", "cuda"), ("cuda:1, cuda:0", "cuda:1,cuda:0")]
+)
+def test_devices_are_known_by_name(monkeypatch: pytest.MonkeyPatch, given: str, device: str) -> None:
+    monkeypatch.setenv("WREN_DEVICE", given)
+    assert Settings().device == device
+
+
+@pytest.mark.parametrize("given", ["gpu", "cuda:x", "cpu,cuda:0", "cuda,cuda:1", "cuda:0,cuda:0", "cuda:0,"])
+def test_what_is_no_device_is_refused_with_what_there_is(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("WREN_DEVICE", given)
+    with pytest.raises(ValidationError, match="is no device: write auto, cpu, cuda, or some GPUs like cuda:0,cuda:2"):
+        Settings()
+
+
 def test_a_ladder_is_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WREN_LADDER", "fp32, int8")
     assert Settings().ladder == ("fp32", "int8")

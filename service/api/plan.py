@@ -50,13 +50,14 @@ class CandidateBody(BaseModel):
     wer_loss: float | None
     data: str | None
     memory_bytes: int | None
+    gpu_memory_bytes: int | None
     latency_ms: float | None
     speed: float | None
     load_ms: float | None
 
 
 class ChosenBody(CandidateBody):
-    """A variant that fits, with the rows and executors that there is memory for, which `memory_bytes` includes."""
+    """A variant that fits, with the rows and executors that there is memory for, which the bytes include."""
 
     reason: str
     rows: int
@@ -74,6 +75,7 @@ class NearestBody(BaseModel):
 
     id: str
     memory_bytes: float | None = None
+    gpu_memory_bytes: float | None = None
     latency_ms: float | None = None
     max_wer_loss: float | None = None
 
@@ -102,6 +104,7 @@ class PlanRoutes:
         *,
         model: Annotated[str | None, Query(description="A model; `auto` compares all. [that of WREN_MODEL]")] = None,
         memory: Annotated[str | None, Query(description="Such as 300MB.")] = None,
+        gpu_memory: Annotated[str | None, Query(description="Such as 8GB, of each GPU.")] = None,
         cores: Annotated[int | None, Query(ge=1, le=MOST_CORES)] = None,
         latency: Annotated[str | None, Query(description="Such as 300ms, for six seconds of speech.")] = None,
         max_wer_loss: Annotated[float | None, Query(ge=0, description="Points; inf for any.")] = None,
@@ -110,6 +113,7 @@ class PlanRoutes:
         """The plan under the deployment's budget, with what is given here in place of its limits."""
         asked = Asked(
             memory_bytes=_read("memory", memory, parse_size),
+            gpu_memory_bytes=_read("gpu_memory", gpu_memory, parse_size),
             cores=cores,
             latency_ms=_read("latency", latency, parse_duration_ms),
             max_wer_loss=max_wer_loss,
@@ -159,6 +163,7 @@ def _candidate(one: Candidate) -> CandidateBody:
         wer_loss=one.wer_loss,
         data=one.data,
         memory_bytes=costs.memory_bytes if costs else None,
+        gpu_memory_bytes=costs.gpu_bytes if costs else None,
         latency_ms=costs.latency_ms if costs else None,
         speed=costs.speed if costs else None,
         load_ms=costs.load_ms if costs else None,
@@ -166,7 +171,8 @@ def _candidate(one: Candidate) -> CandidateBody:
 
 
 def _chosen(one: Planned) -> ChosenBody:
-    known = _candidate(one.candidate).model_dump() | {"memory_bytes": one.memory_bytes, "speed": one.speed}
+    needs = {"memory_bytes": one.memory_bytes, "gpu_memory_bytes": one.gpu_bytes, "speed": one.speed}
+    known = _candidate(one.candidate).model_dump() | needs
     return ChosenBody(**known, reason=one.reason, rows=one.rows, executors=one.executors)
 
 
@@ -179,6 +185,7 @@ def _nearest(way: Way) -> NearestBody:
     return NearestBody(
         id=way.candidate.name,
         memory_bytes=limits.get("memory"),
+        gpu_memory_bytes=limits.get("gpu_memory"),
         latency_ms=limits.get("latency"),
         max_wer_loss=limits.get("wer_loss"),
     )

@@ -163,6 +163,11 @@ class Backend(Protocol):
     def memory_bytes(self) -> int: ...
 
     @property
+    def device_bytes(self) -> int:
+        """Of the weights, what is on GPUs; 0 if it computes on the CPU."""
+        ...
+
+    @property
     def takes_samples(self) -> bool:
         """Whether it makes what the encoder reads of samples itself: `Features.values` are samples then."""
         ...
@@ -178,7 +183,7 @@ class Backend(Protocol):
         ...
 
     def row_bytes(self, length: int) -> int:
-        """What the caches of a row take that was opened with this `length`."""
+        """What the caches of a row take that was opened with this `length`: of a GPU's memory if it computes there."""
         ...
 
     def encode(self, batch: EncoderBatch) -> "Sequence[Memory]":

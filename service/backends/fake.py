@@ -58,7 +58,7 @@ class FakeBackend:
     Attributes:
         chosen: which of the lines a row says, by its features; in turn if left out.
         gate: awaited before every encoding, as if it took so long.
-        encoder_rows, decoder_rows, takes_samples: see the seam.
+        encoder_rows, decoder_rows, takes_samples, device_bytes: see the seam.
         batches: what was encoded, in order.
         steps: how many rows each step had, in order.
         closed: whether it was.
@@ -73,6 +73,7 @@ class FakeBackend:
     encoder_rows: int = 1
     decoder_rows: int = 8
     takes_samples: bool = False
+    device_bytes: int = 0
     batches: list[EncoderBatch] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     closed: bool = False

@@ -132,6 +132,10 @@ class OnnxBackend:
         return False
 
     @property
+    def device_bytes(self) -> int:
+        return 0
+
+    @property
     def decoder_rows(self) -> int:
         """More save little on any machine that was measured, and each makes the others wait."""
         return 8

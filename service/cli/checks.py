@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from service.audio.sample import SAMPLE, SAMPLE_TEXT
 from service.cli.findings import Finding
 from service.cli.options import get, missing_models
-from service.engine.device import Device, read_device
-from service.engine.gpu import Gpus, read_gpus
+from service.engine.device import Device, Gpus, read_device
+from service.engine.gpu import read_gpus
 from service.errors import WrenError
 
 if TYPE_CHECKING:

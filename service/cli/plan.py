@@ -30,6 +30,9 @@ def plan(  # noqa: PLR0913 - one parameter an option
     memory: Annotated[
         str | None, typer.Option(help="Such as 300MB or 512MiB. [WREN_MEMORY, else what there is]")
     ] = None,
+    gpu_memory: Annotated[
+        str | None, typer.Option(help="Such as 8GB, of each GPU. [WREN_GPU_MEMORY, else what is free]")
+    ] = None,
     cores: Annotated[int | None, typer.Option(min=1, help="[WREN_THREADS, else what there is]")] = None,
     latency: Annotated[
         str | None, typer.Option(help="Such as 300ms, for six seconds of speech. [WREN_LATENCY]")
@@ -51,6 +54,7 @@ def plan(  # noqa: PLR0913 - one parameter an option
 
     asked = Asked(
         memory_bytes=_read("--memory", memory, parse_size),
+        gpu_memory_bytes=_read("--gpu-memory", gpu_memory, parse_size),
         cores=cores,
         latency_ms=_read("--latency", latency, parse_duration_ms),
         max_wer_loss=max_wer_loss,
@@ -69,12 +73,13 @@ def _planned(settings: "Settings", name: str, asked: "Asked", *, measure: bool) 
     from service import logs
     from service.cli.profile import measure as measure_all
     from service.engine.device import read_device
+    from service.engine.gpu import read_gpus
     from service.engine.planner import Planner
 
     logs.configure(log_format=settings.log_format, level="warning")
     registry = Registry(settings.store)
     manifests = _of(registry.list(), name, settings)
-    device = read_device()
+    device = read_device(gpus=read_gpus(settings.device))
     planner = Planner(registry, device, settings)
     if measure:
         surveyor = planner.surveyor(asked)

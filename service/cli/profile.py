@@ -32,10 +32,11 @@ def profile(
     from service import logs
     from service.cli import profile_tables
     from service.engine.device import read_device
+    from service.engine.gpu import read_gpus
 
     logs.configure(log_format=settings.log_format, level="warning")
     with reported(settings):
-        registry, device = Registry(settings.store), read_device()
+        registry, device = Registry(settings.store), read_device(gpus=read_gpus(settings.device))
         manifests = _asked(registry.list(), names or [], settings)
         surveyor = _surveyor(registry, device, settings)
         failed = measure(surveyor, manifests if force else surveyor.lacking(manifests))

@@ -32,12 +32,14 @@ def report(
     from model_store.errors import StoreError
     from service.engine.device import read_device
     from service.engine.fingerprint import machine
+    from service.engine.gpu import read_gpus
 
     try:
         manifests = _asked(settings, models or [])
         here = _here(settings, manifests)
         comparison = compare(manifests, data=data, here=here)
-        page = render(comparison, made=datetime.now(UTC), machine=str(machine(read_device())) if here else None)
+        device = read_device(gpus=read_gpus(settings.device))
+        page = render(comparison, made=datetime.now(UTC), machine=str(machine(device)) if here else None)
         output.write_text(page, encoding="utf-8")
     except (StoreError, OSError) as error:
         fail(str(error))
@@ -64,9 +66,11 @@ def _here(settings: "Settings", manifests: "Sequence[Manifest]") -> "dict[str, H
     from model_store.comparison.rows import Here
     from model_store.registry import Registry
     from service.engine.device import read_device
+    from service.engine.gpu import read_gpus
     from service.engine.planner import Planner
 
-    known = Planner(Registry(settings.store), read_device(), settings).known(manifests)
+    device = read_device(gpus=read_gpus(settings.device))
+    known = Planner(Registry(settings.store), device, settings).known(manifests)
     return {name: Here(one.memory_bytes, one.latency_ms, one.speed) for name, one in known.costs.items()}
 
 

@@ -42,19 +42,21 @@ class Interrupted(OutOfTime):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Something to be measured of a variant of a store."""
+    """Something to be measured of a variant of a store; `device` as the setting has it."""
 
     stage: Stage
     store: Path
     name: str
     conditions: Conditions
+    device: str = "auto"
 
     @property
     def command(self) -> list[str]:
         executors = self.conditions.executors
-        asked = [] if executors is None else [f"--executors={executors}"]
+        asked = [f"--threads={self.conditions.threads}", f"--device={self.device}"]
+        asked += [] if executors is None else [f"--executors={executors}"]
         program = [sys.executable, "-m", "service.engine.trial"]
-        return [*program, self.stage, str(self.store), self.name, f"--threads={self.conditions.threads}", *asked]
+        return [*program, self.stage, str(self.store), self.name, *asked]
 
 
 def outcome(attempt: Attempt, kind: type[T], *, within_s: float) -> T:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
-from service.engine.device import Device, Limit
+from service.engine.device import Device, Gpus, Limit
 from service.engine.plan import Budget, Prefer
 from service.settings import Settings
 from service.units import shown_size
@@ -21,6 +21,7 @@ class Asked:
     """
 
     memory_bytes: int | None = None
+    gpu_memory_bytes: int | None = None
     cores: int | None = None
     latency_ms: float | None = None
     max_wer_loss: float | None = None
@@ -31,7 +32,7 @@ class Asked:
         return otherwise if amount is None else Limit(amount, self.origin, chosen=True)
 
 
-def deployment_budget(settings: Settings, device: Device, *, gpu_memory: Limit) -> Budget:
+def deployment_budget(settings: Settings, device: Device) -> Budget:
     """What the server itself keeps to: the settings within what the machine or the container allows."""
     loss, latency_ms = settings.max_wer_loss, settings.latency
     return Budget(
@@ -39,7 +40,7 @@ def deployment_budget(settings: Settings, device: Device, *, gpu_memory: Limit) 
         cores=Limit(device.cores, device.cores_reason)
         if settings.threads is None
         else Limit(settings.threads, "WREN_THREADS", chosen=True),
-        gpu_memory=gpu_memory,
+        gpu_memory=gpu_memory_limit(settings, device.gpus),
         latency=Limit(math.inf, "no limit") if latency_ms is None else Limit(latency_ms, "WREN_LATENCY", chosen=True),
         wer_loss=Limit(DEFAULT_WER_LOSS, "the default")
         if loss is None
@@ -58,11 +59,22 @@ def memory_limit(settings: Settings, device: Device) -> Limit:
     return Limit(settings.memory, "WREN_MEMORY", chosen=True)
 
 
+def gpu_memory_limit(settings: Settings, gpus: Gpus) -> Limit:
+    """The setting, unless the GPUs have less; it makes none where there is none."""
+    there = min((gpu.memory_bytes for gpu in gpus.gpus), default=0)
+    if settings.gpu_memory is None or not there:
+        return gpus.memory
+    if settings.gpu_memory > there:
+        return Limit(there, f"the GPU's memory; WREN_GPU_MEMORY allows {shown_size(settings.gpu_memory)}")
+    return Limit(settings.gpu_memory, "WREN_GPU_MEMORY", chosen=True)
+
+
 def what_if(budget: Budget, asked: Asked) -> Budget:
     """The budget with what is asked for in place of its own limits, also where that is more than there is."""
     return replace(
         budget,
         memory=asked.limit(asked.memory_bytes, budget.memory),
+        gpu_memory=asked.limit(asked.gpu_memory_bytes, budget.gpu_memory),
         cores=asked.limit(asked.cores, budget.cores),
         latency=asked.limit(asked.latency_ms, budget.latency),
         wer_loss=asked.limit(asked.max_wer_loss, budget.wer_loss),

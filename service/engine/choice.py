@@ -104,7 +104,7 @@ class Choices:
         excluded = {one.name: one for one in plan.excluded} if plan else {}
         set_limits = {name: _set_limits(one, plan.budget) for name, one in excluded.items()} if plan else {}
         open_ = [one for one in variants if not set_limits.get(one.name) and not _unable(excluded.get(one.name))]
-        costly = any(found & {"memory", "latency"} for found in set_limits.values())
+        costly = any(found & {"memory", "gpu_memory", "latency"} for found in set_limits.values())
         if plan and (costly or (not open_ and any(set_limits.values()))):
             raise NothingFits(wanted, reasons=_told(plan.excluded), ways=tuple(map(str, ways(plan))))
         if not open_:
@@ -120,7 +120,7 @@ def _refuse(excluded: Excluded, budget: Budget) -> None:
     """What cannot run, or would take more memory than somebody allowed, is not served by its name either."""
     if why := _unable(excluded):
         raise ModelUnavailable(excluded.name, why)
-    if "memory" in _set_limits(excluded, budget):
+    if _set_limits(excluded, budget) & {"memory", "gpu_memory"}:
         raise NothingFits(excluded.name, reasons=_told([excluded]), ways=())
 
 

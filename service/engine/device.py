@@ -45,8 +45,41 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU; its memory may be shared with other processes, hence `free_bytes`."""
+
+    name: str
+    memory_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gpus:
+    """Those that may be used.
+
+    Attributes:
+        reason: why there is none, or where the figures come from.
+        broken: whether there should be one: the driver's tool is there and fails.
+        driver: its version.
+        asked: the devices that were asked for, as the setting has it.
+    """
+
+    gpus: tuple[Gpu, ...]
+    reason: str
+    broken: bool = False
+    driver: str = ""
+    asked: str = "auto"
+
+    @property
+    def memory(self) -> Limit:
+        """What is free on the fullest one: a variant is on each of them."""
+        least = min(self.gpus, key=lambda gpu: gpu.free_bytes, default=None)
+        return Limit(0, self.reason) if least is None else Limit(least.free_bytes, f"free on {least.name}")
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
-    """What this process may use: whole cores, bytes of memory, and the CPU's instructions that matter."""
+    """What this process may use: whole cores, bytes of memory, the CPU's instructions that matter, and GPUs."""
 
     architecture: str
     cpu: str
@@ -55,6 +88,7 @@ class Device:
     memory_bytes: int
     memory_reason: str
     features: tuple[str, ...]
+    gpus: Gpus = Gpus((), "not looked for")
 
     @property
     def fast_int8(self) -> bool:
@@ -135,8 +169,13 @@ def usable_memory(total: int | None, limit: int | None) -> Limit:
     return Limit(total or 0, "the machine's memory" if total else "unknown")
 
 
-def read_device(root: Path = Path("/"), *, affinity: int | None = None) -> Device:
-    """Look at the machine under `root`; `affinity` is the number of cores this process may run on, by default asked."""
+def read_device(
+    root: Path = Path("/"), *, affinity: int | None = None, gpus: Gpus = Gpus((), "not looked for")
+) -> Device:
+    """Look at the machine under `root`, but for its GPUs (`gpu.py`).
+
+    `affinity` is the number of cores that this process may run on, by default asked.
+    """
     cpu, features = parse_cpu(_read(root / "proc/cpuinfo"))
     cgroups = parse_cgroups(_read(root / "proc/self/cgroup"))
     cores = usable_cores(_affinity() if affinity is None else affinity, _cpu_quota(root, cgroups))
@@ -150,6 +189,7 @@ def read_device(root: Path = Path("/"), *, affinity: int | None = None) -> Devic
         memory_bytes=int(memory.amount),
         memory_reason=memory.reason,
         features=features,
+        gpus=gpus,
     )
 
 

@@ -25,6 +25,7 @@ from service.engine.deadline import in_time
 from service.engine.delays import Delays
 from service.engine.device import read_device
 from service.engine.governor import Governor
+from service.engine.gpu import read_gpus
 from service.engine.hearing import Hearing
 from service.engine.journal import Journal
 from service.engine.lease import Lease
@@ -65,7 +66,7 @@ class LocalEngine:
     def __init__(self, settings: Settings, *, observer: Observer | None = None, smoke_tests: bool = True) -> None:
         """Make one; without smoke tests it serves variants that hear nonsense, too."""
         self._settings = settings
-        self._device = read_device()
+        self._device = read_device(gpus=read_gpus(settings.device))
         self._observer = observer or Unobserved()
         self._registry = Registry(settings.store)
         self._stock = Stock(self._registry, self._device, settings)
@@ -77,6 +78,7 @@ class LocalEngine:
             threads=settings.threads or self._device.cores,
             executors=settings.executors,
             memory_bytes=self._budget_bytes,
+            gpu_bytes=planner.gpu_bytes,
             smoke_tests=smoke_tests,
         )
         self._journal = Journal(self._observer)

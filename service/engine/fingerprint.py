@@ -29,11 +29,14 @@ class Machine:
     cores: int
     instructions: tuple[str, ...]
     versions: dict[str, str]
+    gpus: tuple[str, ...] = ()
+    """Names of those that may be used, and the version of their driver."""
 
     def __str__(self) -> str:
+        gpus = "".join(f", {name}" for name in self.gpus)
         versions = ", ".join(f"{name} {number}" for name, number in self.versions.items())
         instructions = " ".join(self.instructions) or "no instructions that matter"
-        return f"{self.cpu} ({self.architecture}, {self.cores} cores, {instructions}), {versions}"
+        return f"{self.cpu} ({self.architecture}, {self.cores} cores, {instructions}){gpus}, {versions}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,9 @@ class Conditions:
 def machine(device: Device) -> Machine:
     """This machine, the same for every process on it: one that is kept to a core reads what was measured for it."""
     cores = os.cpu_count() or device.cores
-    return Machine(device.architecture, device.cpu, cores, device.features, _versions())
+    gpus = tuple(gpu.name for gpu in device.gpus.gpus)
+    driver = (f"driver {device.gpus.driver}",) if gpus else ()
+    return Machine(device.architecture, device.cpu, cores, device.features, _versions(), gpus + driver)
 
 
 def key(manifest: Manifest, machine: Machine, conditions: Conditions) -> str:
@@ -66,6 +71,8 @@ def key(manifest: Manifest, machine: Machine, conditions: Conditions) -> str:
     # Whatever encodes, onnxruntime decodes.
     versions = [machine.versions.get(runtime) for runtime in ("onnxruntime", manifest.runtime)]
     hardware = [machine.architecture, machine.cpu, machine.cores, machine.instructions, versions]
+    if manifest.runtime == "torch":
+        hardware.append(machine.gpus)
     files = sorted(file.sha256 for file in manifest.files)
     text = json.dumps([MEASURED_AS, hardware, files, asdict(conditions)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

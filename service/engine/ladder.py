@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from model_store.manifest import Manifest
-from service.engine.plan import WER_TIE, Candidate, Excluded, Plan, Planned
+from service.engine.plan import IMPOSSIBLE, WER_TIE, Candidate, Excluded, Plan, Planned
 from service.errors import ModelNotFound
 
 STEP = 0.15
@@ -141,7 +141,7 @@ def _found(name: str, manifests: Sequence[Manifest], plan: Plan, model: str) -> 
 
 def _impossible(excluded: Excluded | None) -> str:
     faults = excluded.faults if excluded else ()
-    return " and ".join(fault.reason for fault in faults if fault.obstacle in ("unable", "memory"))
+    return " and ".join(fault.reason for fault in faults if fault.obstacle in IMPOSSIBLE)
 
 
 def _rung(one: Planned, reason: str = "") -> Rung:

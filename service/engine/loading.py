@@ -1,11 +1,13 @@
 """A manifest in, its variant loaded, warm and measured out; and how executors share the cores."""
 
 import logging
+import math
 import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_store.errors import StoreError
 from model_store.manifest import Manifest
@@ -22,28 +24,44 @@ from service.engine.profile import Hosted, Profile
 from service.engine.profiles import Profiles
 from service.engine.smoke import smoke_test
 from service.engine.timing import measure, throughput
-from service.errors import ModelUnavailable
+from service.errors import DeviceUnavailable, ModelUnavailable
 from service.recognition import families
 from service.recognition.families.base import Family
 from service.recognition.recognizer import Recognizer
+
+if TYPE_CHECKING:
+    from service.backends.torch.devices import Devices
 
 _log = logging.getLogger(__name__)
 
 MEMORY_SHARE = 8
 """One part in so many of the memory is for the caches of decode batches."""
 
-MOST_ROWS = 8
-"""More save little on any machine that was measured, and each makes the others wait."""
-
 TRIAL_S = 0.5
 """How long a layout is tried."""
 
 
-def most_rows(memory_bytes: int, row_bytes: int, executors: int) -> int:
-    """Rows of a decode batch that the memory has room for; `memory_bytes` is 0 if unknown."""
-    if not memory_bytes:
-        return MOST_ROWS
-    return max(1, min(MOST_ROWS, memory_bytes // MEMORY_SHARE // executors // row_bytes))
+def most_rows(
+    backend: Backend, device: Device, executors: int, *, memory_bytes: int | None = None, gpu_bytes: int | None = None
+) -> int:
+    """Rows of a decode batch that are worth it and that there is memory for: the GPUs' where it computes on them.
+
+    Args:
+        backend: a loaded variant.
+        device: this machine.
+        executors: that have such a batch each.
+        memory_bytes: what may be used if that is not all that the device has; 0 if unknown.
+        gpu_bytes: the same of each GPU.
+    """
+    there_bytes = device.memory_bytes if memory_bytes is None else memory_bytes
+    if backend.device_bytes:
+        gpus = device.gpus.gpus
+        there_bytes = min((gpu.memory_bytes for gpu in gpus), default=0) if gpu_bytes is None else gpu_bytes
+        executors = math.ceil(executors / max(1, len(gpus)))
+    if not there_bytes:
+        return backend.decoder_rows
+    share_bytes = there_bytes // MEMORY_SHARE // executors
+    return max(1, min(backend.decoder_rows, share_bytes // backend.row_bytes(BUCKETS[0])))
 
 
 class Loader:
@@ -57,6 +75,7 @@ class Loader:
         threads: int,
         executors: int | None,
         memory_bytes: int | None = None,
+        gpu_bytes: int = 0,
         smoke_tests: bool = True,
     ) -> None:
         """Make one.
@@ -67,16 +86,18 @@ class Loader:
             threads: for all executors together.
             executors: as the setting.
             memory_bytes: what may be used if that is less than the device has.
+            gpu_bytes: what may be used of each GPU; 0 for no limit.
             smoke_tests: False where how wrong a variant is, is the question.
         """
         self._smoke_tests = smoke_tests
         self._registry, self._device, self._threads = registry, device, threads
         self._memory_bytes = device.memory_bytes if memory_bytes is None else memory_bytes
-        self._candidates = _candidates(threads, executors)
+        self._gpu_bytes = gpu_bytes
+        self._executors = executors
         self._profiles = Profiles(registry.root, device)
         self._conditions = Conditions.of(device, threads=threads, executors=executors)
         self._families: dict[tuple[str, ...], Family] = {}
-        self.layout = self._candidates[0]
+        self.layout = _candidates(threads, executors)[0]
 
     def settle(self, manifest: Manifest, planned: Planned | None = None) -> Hosted:
         """Load the variant that mostly serves, with the layout that computes most of it, or with what was planned.
@@ -134,10 +155,11 @@ class Loader:
         """
         profiles: dict[Layout, Profile] = {}
         speeds: dict[Layout, float] = {}
-        for layout in self._candidates:
+        candidates = self._layouts(manifest)
+        for layout in candidates:
             hosted = self._trial(manifest, layout)
             profiles[layout] = hosted.profile
-            if len(self._candidates) == 1:
+            if len(candidates) == 1:
                 self.layout = layout
                 return hosted
             speeds[layout] = throughput(hosted.recognizer, hosted.profile, layout, seconds=TRIAL_S)
@@ -147,11 +169,19 @@ class Loader:
         profile = replace(profiles[self.layout], layout_reason=f"{reason}, in windows a second")
         return self._hosted(manifest, profile)
 
+    def _layouts(self, manifest: Manifest) -> Sequence[Layout]:
+        """Those to try: one executor a GPU where that is what computes."""
+        executors = self._executors
+        if executors is None and manifest.runtime == "torch":
+            devices = _torch_devices(manifest.name, self._device.gpus.asked).devices
+            executors = sum(device.type == "cuda" for device in devices) or None
+        return _candidates(self._threads, executors)
+
     def _trial(self, manifest: Manifest, layout: Layout) -> Hosted:
         """The variant under a layout that may not be the best, measured."""
         recognizer, load_ms = self._recognizer(manifest, layout)
-        row_bytes = recognizer.backend.row_bytes(BUCKETS[0])
-        profile = measure(recognizer, most_rows=most_rows(self._device.memory_bytes, row_bytes, layout.executors))
+        most = most_rows(recognizer.backend, self._device, layout.executors)
+        profile = measure(recognizer, most_rows=most)
         give_back()
         return Hosted(manifest, recognizer, replace(profile, layout=layout), load_ms)
 
@@ -168,8 +198,9 @@ class Loader:
 
     def _within(self, hosted: Hosted, planned: Planned | None = None) -> Hosted:
         """With no more rows than were planned, or than there is memory for; what is kept on disk knows no budget."""
-        row_bytes = hosted.recognizer.backend.row_bytes(BUCKETS[0])
-        most = planned.rows if planned else most_rows(self._memory_bytes, row_bytes, self.layout.executors)
+        backend, executors = hosted.recognizer.backend, self.layout.executors
+        room = most_rows(backend, self._device, executors, memory_bytes=self._memory_bytes, gpu_bytes=self._gpu_bytes)
+        most = planned.rows if planned else room
         return replace(hosted, profile=replace(hosted.profile, rows=min(most, hosted.profile.rows)))
 
     def _hosted(self, manifest: Manifest, profile: Profile) -> Hosted:
@@ -215,10 +246,11 @@ class Loader:
         # A lone request uses cores that other executors leave idle.
         encoder_threads = min(self._threads, 2 * layout.threads)
         folder, encoder = self._registry.path(manifest), None
+        if manifest.runtime == "torch":
+            devices = _torch_devices(manifest.name, self._device.gpus.asked, gpu_bytes=self._gpu_bytes)
+            return _torch(folder, devices, threads=layout.threads, encoder_threads=encoder_threads)
         if manifest.runtime == "openvino":
             encoder = _openvino(manifest, folder, threads=encoder_threads, streams=self._threads // encoder_threads)
-        elif manifest.runtime != "onnxruntime":
-            raise ModelUnavailable(manifest.name, f"its runtime {manifest.runtime} is not supported here")
         return OnnxBackend(folder, threads=layout.threads, encoder_threads=encoder_threads, encoder=encoder)
 
 
@@ -229,6 +261,35 @@ def _openvino(manifest: Manifest, folder: Path, *, threads: int, streams: int) -
         raise ModelUnavailable(manifest.name, 'it needs OpenVINO: pip install "wren-asr[openvino]"') from error
     exact = manifest.precision == "fp32"
     return OpenVinoEncoder(folder / "encoder.onnx", threads=threads, streams=streams, exact=exact)
+
+
+def _torch(folder: Path, devices: "Devices", *, threads: int, encoder_threads: int) -> Backend:
+    from service.backends.torch.backend import TorchBackend  # noqa: PLC0415 - an extra, and slow to import
+
+    _log.info("torch: %s", devices.reason)
+    return TorchBackend(folder, devices=devices.devices, threads=threads, encoder_threads=encoder_threads)
+
+
+def _torch_devices(name: str, asked: str, *, gpu_bytes: int = 0) -> "Devices":
+    """Those that torch computes on, where it takes no more than so much of each GPU; 0 for no limit.
+
+    Raises:
+        DeviceUnavailable: a GPU that was asked for is of no use.
+        ModelUnavailable: torch is not there, or cannot be imported.
+    """
+    try:
+        from service.backends.torch.devices import DeviceMissing, limit_memory, usable  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ModelUnavailable(name, 'it needs PyTorch: pip install "wren-asr[torch]"') from error
+    except (ImportError, OSError) as error:  # a shared library of it is missing
+        raise ModelUnavailable(name, f"PyTorch cannot be imported: {str(error).splitlines()[0]}") from error
+    try:
+        found = usable(asked)
+    except DeviceMissing as error:
+        raise DeviceUnavailable(name, str(error)) from error
+    if gpu_bytes:
+        limit_memory(found.devices, gpu_bytes)
+    return found
 
 
 def _shared(layout: Layout, executors: int, threads: int) -> Layout:

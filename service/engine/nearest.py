@@ -12,10 +12,10 @@ from service.engine.device import Limit
 from service.engine.plan import Budget, Candidate, Excluded, Obstacle, Plan
 from service.units import shown_size
 
-Movable = Literal["memory", "latency", "wer_loss"]
+Movable = Literal["memory", "gpu_memory", "latency", "wer_loss"]
 """The limits of a budget that can be moved: what stands against them is known in figures."""
 
-MOVABLE: tuple[Movable, ...] = ("memory", "latency", "wer_loss")
+MOVABLE: tuple[Movable, ...] = ("memory", "gpu_memory", "latency", "wer_loss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ def _way(excluded: Excluded) -> Way | None:
 
 
 def _needed(candidate: Candidate, name: Movable) -> float:
-    needed = candidate.wer_loss
-    if name != "wer_loss" and candidate.costs is not None:
-        needed = candidate.costs.memory_bytes if name == "memory" else candidate.costs.latency_ms
+    costs, needed = candidate.costs, candidate.wer_loss
+    if name != "wer_loss" and costs is not None:
+        needed = {"memory": costs.memory_bytes, "gpu_memory": costs.gpu_bytes, "latency": costs.latency_ms}[name]
     if needed is None:
         raise AssertionError(f"{candidate.name} was ruled out by a figure that it lacks")
     return needed
@@ -71,15 +71,29 @@ def _distance(way: Way, budget: Budget) -> tuple[int, float, str]:
     """How far a way is: a doubling of memory or latency counts like a point of WER."""
     steps = 0.0
     for name, amount in way.limits:
-        allowed = {"memory": budget.memory, "latency": budget.latency, "wer_loss": budget.wer_loss}[name].amount
-        steps += amount - allowed if name == "wer_loss" else math.log2(amount / allowed)
+        allowed = _limit(budget, name).amount
+        steps += amount - allowed if name == "wer_loss" else math.log2(amount / max(allowed, 1.0))
     return len(way.limits), steps, way.candidate.name
+
+
+def _limit(budget: Budget, name: Movable) -> Limit:
+    match name:
+        case "memory":
+            return budget.memory
+        case "gpu_memory":
+            return budget.gpu_memory
+        case "latency":
+            return budget.latency
+        case "wer_loss":
+            return budget.wer_loss
 
 
 def _moved(budget: Budget, name: Movable, limit: Limit) -> Budget:
     match name:
         case "memory":
             return replace(budget, memory=limit)
+        case "gpu_memory":
+            return replace(budget, gpu_memory=limit)
         case "latency":
             return replace(budget, latency=limit)
         case "wer_loss":
@@ -91,6 +105,8 @@ def _told(name: Movable, amount: float) -> str:
     match name:
         case "memory":
             return f"{shown_size(amount)} of memory"
+        case "gpu_memory":
+            return f"{shown_size(amount)} of GPU memory"
         case "latency":
             return f"{math.ceil(amount)} ms"
         case "wer_loss":

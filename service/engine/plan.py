@@ -28,8 +28,11 @@ WER_TIE = 0.1
 SPARE_FOR_ROWS = 0.5
 """Of the memory that a variant leaves, for rows decoded together; the rest is for the audio that waits."""
 
-Obstacle = Literal["unable", "unprofiled", "unevaluated", "memory", "latency", "wer_loss"]
-"""What rules a variant out; of the last three another budget lets it in."""
+Obstacle = Literal["unable", "unprofiled", "unevaluated", "memory", "gpu_memory", "latency", "wer_loss"]
+"""What rules a variant out; of the last four another budget lets it in."""
+
+IMPOSSIBLE: frozenset[Obstacle] = frozenset({"unable", "memory", "gpu_memory"})
+"""What no wish gets over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +41,14 @@ class Costs:
 
     Attributes:
         memory_bytes: the most that a server has resident which serves it, one request at a time, one executor.
-        row_bytes: for each row more that is decoded at once.
+        row_bytes: for each row more that is decoded at once; of the GPU's memory if it computes there.
         load_ms: to load it and warm it up.
         latency_ms: of an utterance of `UTTERANCE_S` that is served alone.
         speed: seconds of audio a second with all executors busy.
         executors: that compute fastest.
         rows: of a decode batch of one executor, as many as are worth it.
         idle_bytes: resident in that server when it is warm and nothing is asked of it.
+        gpu_bytes: the most that it takes of each GPU, one request at a time; 0 if it computes on the CPU.
     """
 
     memory_bytes: int
@@ -55,9 +59,14 @@ class Costs:
     executors: int
     rows: int
     idle_bytes: int = 0
+    gpu_bytes: int = 0
 
     def bytes_with(self, *, rows: int, executors: int) -> int:
-        return self.memory_bytes + (rows * executors - 1) * self.row_bytes
+        return self.memory_bytes + (0 if self.gpu_bytes else (rows * executors - 1) * self.row_bytes)
+
+    def gpu_bytes_with(self, *, rows: int) -> int:
+        """Of each GPU: an executor has one for itself."""
+        return self.gpu_bytes + (rows - 1) * self.row_bytes if self.gpu_bytes else 0
 
     def speed_with(self, *, rows: int, executors: int) -> float:
         """Between that of one row, which is known from the latency, and that of all, in proportion to the rows."""
@@ -104,7 +113,7 @@ class Budget:
     Attributes:
         memory: bytes resident.
         cores: that the costs were measured with.
-        gpu_memory: bytes; 0 where there is no GPU.
+        gpu_memory: bytes of each GPU; 0 where there is none.
         latency: milliseconds for an utterance of `UTTERANCE_S`.
         wer_loss: points of WER that may be lost; infinite accepts what was never evaluated, too.
     """
@@ -118,7 +127,8 @@ class Budget:
 
     def chose(self, obstacle: Obstacle) -> bool:
         """Whether somebody set the limit that is this obstacle."""
-        limits = {"memory": self.memory, "latency": self.latency, "wer_loss": self.wer_loss}
+        limits = {"memory": self.memory, "gpu_memory": self.gpu_memory}
+        limits |= {"latency": self.latency, "wer_loss": self.wer_loss}
         return obstacle in limits and limits[obstacle].chosen
 
 
@@ -139,6 +149,10 @@ class Planned:
     @property
     def memory_bytes(self) -> int:
         return self.costs.bytes_with(rows=self.rows, executors=self.executors)
+
+    @property
+    def gpu_bytes(self) -> int:
+        return self.costs.gpu_bytes_with(rows=self.rows)
 
     @property
     def speed(self) -> float:
@@ -217,6 +231,10 @@ def _cost_faults(costs: Costs | None, budget: Budget) -> tuple[Fault, ...]:
     if costs.memory_bytes > budget.memory.amount:
         needed, there = shown_size(costs.memory_bytes), shown_size(budget.memory.amount, to=math.floor)
         faults.append(Fault("memory", f"needs {needed}, there are {there} ({budget.memory.reason})"))
+    if costs.gpu_bytes > budget.gpu_memory.amount:
+        needed, there = shown_size(costs.gpu_bytes), shown_size(budget.gpu_memory.amount, to=math.floor)
+        told = f"needs {needed} of GPU memory, there are {there} ({budget.gpu_memory.reason})"
+        faults.append(Fault("gpu_memory", told))
     if costs.latency_ms > budget.latency.amount:
         reason = f"takes {costs.latency_ms:.0f} ms for {UTTERANCE_S:g} s of speech with {cores(budget)}, "
         faults.append(Fault("latency", f"{reason}{budget.latency.amount:g} ms are allowed ({budget.latency.reason})"))
@@ -225,11 +243,20 @@ def _cost_faults(costs: Costs | None, budget: Budget) -> tuple[Fault, ...]:
 
 def _sized(candidate: Candidate, costs: Costs, budget: Budget) -> Planned:
     """As many rows as the memory has room for; executors go before rows, for each has rows of its own."""
+    if costs.gpu_bytes:
+        return _sized_on_gpu(candidate, costs, budget)
     spare = SPARE_FOR_ROWS * (budget.memory.amount - costs.memory_bytes)
     most = costs.rows * costs.executors
     room = most if spare >= (most - 1) * costs.row_bytes else 1 + int(spare / costs.row_bytes)
     executors = max(1, min(costs.executors, room // costs.rows))
     return Planned(candidate, costs, min(costs.rows, room // executors), executors)
+
+
+def _sized_on_gpu(candidate: Candidate, costs: Costs, budget: Budget) -> Planned:
+    """The same where each executor has a GPU with memory of its own."""
+    spare = SPARE_FOR_ROWS * (budget.gpu_memory.amount - costs.gpu_bytes)
+    rows = costs.rows if spare >= (costs.rows - 1) * costs.row_bytes else 1 + int(spare / costs.row_bytes)
+    return Planned(candidate, costs, rows, costs.executors)
 
 
 def _ordered(fitting: Sequence[Planned], prefer: Prefer) -> tuple[Planned, ...]:
@@ -288,7 +315,8 @@ def _reasons(
         yield "its WER cannot be compared with that of the other models"
     if (best.rows, best.executors) != (best.costs.rows, best.costs.executors):
         most = f"{best.costs.executors} x {best.costs.rows}"
-        yield f"the memory has room for {best.executors} x {best.rows} of {most} executors x rows"
+        whose = "the GPU's memory" if best.costs.gpu_bytes else "the memory"
+        yield f"{whose} has room for {best.executors} x {best.rows} of {most} executors x rows"
 
 
 def _margin(prefer: Prefer) -> str:

@@ -1,7 +1,7 @@
 """What the store holds and what was measured on this machine in; plans for this deployment out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from model_store.manifest import Manifest
 from model_store.registry import Registry
@@ -9,7 +9,7 @@ from service.engine.budget import Asked, deployment_budget, what_if
 from service.engine.candidates import Known, candidates
 from service.engine.choice import AUTO, Choices
 from service.engine.device import Device
-from service.engine.gpu import read_gpus
+from service.engine.gpu import CONTEXT_BYTES
 from service.engine.plan import Budget, Costs, Plan, plan
 from service.engine.profile import costs
 from service.engine.profiles import FOLDER
@@ -24,13 +24,18 @@ class Planner:
 
     def __init__(self, registry: Registry, device: Device, settings: Settings) -> None:
         self._registry, self._device, self._settings = registry, device, settings
-        self.budget: Budget = deployment_budget(settings, device, gpu_memory=read_gpus().memory)
+        self.budget: Budget = deployment_budget(settings, device)
 
     @property
     def memory_bytes(self) -> int:
         """That the server may use; 0 if nothing is known."""
         amount = self.budget.memory.amount
         return 0 if math.isinf(amount) else int(amount)
+
+    @property
+    def gpu_bytes(self) -> int:
+        """That it may use of each GPU for weights and caches; 0 if there is none."""
+        return max(0, int(self.budget.gpu_memory.amount) - CONTEXT_BYTES)
 
     def stamp(self) -> int:
         """Differs once a profile was written or taken away."""
@@ -58,16 +63,21 @@ class Planner:
         for manifest in manifests:
             profile = profiles.find(manifest, conditions)
             measured = costs(profile) if profile else None
-            refusal = profiles.refusal(manifest, conditions)
-            if refusal is None and manifest.runtime not in profiles.machine.versions:
-                refusal = (
-                    f'needs {manifest.runtime}, which is not installed: pip install "wren-asr[{manifest.runtime}]"'
-                )
+            refusal = profiles.refusal(manifest, conditions) or self._lacks(manifest, profiles.machine.versions)
             if refusal is not None:
                 unable[manifest.name] = refusal
             elif measured is not None:
                 found[manifest.name] = measured
         return Known(found, unable)
+
+    def _lacks(self, manifest: Manifest, versions: Container[str]) -> str | None:
+        """What this machine has not got that the variant needs."""
+        runtime, gpus = manifest.runtime, self._device.gpus
+        if runtime not in versions:
+            return f'needs {runtime}, which is not installed: pip install "wren-asr[{runtime}]"'
+        if runtime == "torch" and gpus.asked.startswith("cuda") and not gpus.gpus:
+            return f"needs a GPU, for WREN_DEVICE={gpus.asked}: {gpus.reason}"
+        return None
 
     def choices(self, manifests: tuple[Manifest, ...]) -> Choices:
         """What every name means now, for as long as neither the store nor what was measured changes."""

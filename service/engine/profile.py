@@ -37,6 +37,8 @@ class Service:
         peak_bytes: the most that ever was, after longer recordings and a window of 30 s.
         file_bytes: of that, pages of files, such as those of libraries.
         latency_ms: of an utterance of `plan.UTTERANCE_S`, from its bytes to its text.
+        gpu_idle_bytes: the most that was taken of one GPU until it was warm; 0 if it does not compute there.
+        gpu_bytes: the most that ever was, with caches for all rows.
     """
 
     idle_bytes: int
@@ -44,6 +46,8 @@ class Service:
     peak_bytes: int
     file_bytes: int
     latency_ms: float
+    gpu_idle_bytes: int = 0
+    gpu_bytes: int = 0
 
     @property
     def needed_bytes(self) -> int:
@@ -102,4 +106,5 @@ def costs(profile: Profile) -> Costs | None:
         executors=profile.layout.executors,
         rows=profile.rows,
         idle_bytes=service.idle_bytes,
+        gpu_bytes=max(service.gpu_idle_bytes, service.gpu_bytes - (profile.rows - 1) * timings.row_bytes),
     )

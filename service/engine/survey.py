@@ -27,7 +27,7 @@ class Surveyor:
     """Profiles variants of a store, all under the same conditions. For one thread, which it blocks."""
 
     def __init__(self, registry: Registry, device: Device, *, threads: int, executors: int | None = None) -> None:
-        self._registry = registry
+        self._registry, self._device = registry, device.gpus.asked
         self.conditions = Conditions.of(device, threads=threads, executors=executors)
         self.profiles = Profiles(registry.root, device)
 
@@ -99,7 +99,7 @@ class Surveyor:
         return whole or self.profiles.refusal(manifest, self.conditions) is not None
 
     def _attempt(self, stage: Stage, manifest: Manifest) -> Attempt:
-        return Attempt(stage, self._registry.root, manifest.name, self.conditions)
+        return Attempt(stage, self._registry.root, manifest.name, self.conditions, self._device)
 
 
 def suffices(left_s: float, spent_s: Sequence[float]) -> bool:

@@ -1,7 +1,7 @@
 """A variant in; its costs out, measured in this process, so that its memory is the variant's alone.
 
-    python -m service.engine.trial timings STORE MODEL:VARIANT --threads N [--executors M]
-    python -m service.engine.trial service STORE MODEL:VARIANT --threads N [--executors M]
+    python -m service.engine.trial timings STORE MODEL:VARIANT --threads N [--executors M] [--device D]
+    python -m service.engine.trial service STORE MODEL:VARIANT --threads N [--executors M] [--device D]
 
 `timings` computes batches and prints a profile as JSON. `service` is a server but for HTTP, which reads that profile
 from the store as every server does, is sent some requests and prints what it needed. Both keep to so many cores.
@@ -30,6 +30,7 @@ from service.engine.attempt import ELSEWHERE
 from service.engine.device import read_device
 from service.engine.engine import LocalEngine
 from service.engine.forming import EncodeCosts
+from service.engine.gpu import peak_gpu_bytes, read_gpus
 from service.engine.heap import few_arenas
 from service.engine.lanes import BUCKETS
 from service.engine.loading import TRIAL_S, Loader, most_rows
@@ -38,7 +39,7 @@ from service.engine.profile import Profile, Service, Timings
 from service.engine.resident import read_resident
 from service.engine.timing import PROMPT_AND_END, STEPS, WINDOWS_S, encodings, steppings, throughput
 from service.engine.types import Engine, Request, Served
-from service.errors import ModelUnavailable, WrenError
+from service.errors import DeviceUnavailable, ModelUnavailable, WrenError
 from service.recognition.types import Options
 from service.settings import Settings
 
@@ -58,8 +59,9 @@ def main() -> None:
         found = _found(asked)
     except ModelUnavailable as error:
         sys.stderr.write(f"{error.reason}\n")
-        # The speech detector may be what is missing, or a file be damaged: both can be mended.
-        sys.exit(1 if error.name == asked.name and not isinstance(error.__cause__, StoreError) else ELSEWHERE)
+        # The speech detector may be what is missing, a file be damaged, or a driver: all can be mended.
+        mendable = isinstance(error, DeviceUnavailable) or isinstance(error.__cause__, StoreError)
+        sys.exit(1 if error.name == asked.name and not mendable else ELSEWHERE)
     except (StoreError, WrenError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(ELSEWHERE)
@@ -68,26 +70,27 @@ def main() -> None:
 
 def _found(asked: argparse.Namespace) -> Profile | Service:
     if asked.stage == "timings":
-        return timings(asked.store, asked.name, threads=asked.threads, executors=asked.executors)
+        return timings(asked.store, asked.name, threads=asked.threads, executors=asked.executors, device=asked.device)
     settings = Settings(
         store=asked.store,
         model=asked.name,
         threads=asked.threads,
         executors=asked.executors,
+        device=asked.device,
         cascade=None,  # whatever the deployment's own: this variant alone is measured
         profile_s=0,
     )
     return asyncio.run(service(settings))
 
 
-def timings(store: Path, name: str, *, threads: int, executors: int | None) -> Profile:
+def timings(store: Path, name: str, *, threads: int, executors: int | None, device: str = "auto") -> Profile:
     """The whole profile but for `service`."""
-    registry, device = Registry(store), read_device()
+    registry, machine = Registry(store), read_device(gpus=read_gpus(device))
     model, _, variant = name.partition(":")
-    hosted = Loader(registry, device, threads=threads, executors=executors).measure(registry.get(model, variant))
+    hosted = Loader(registry, machine, threads=threads, executors=executors).measure(registry.get(model, variant))
     recognizer, profile = hosted.recognizer, hosted.profile
     row_bytes = recognizer.backend.row_bytes(BUCKETS[0])
-    most = most_rows(device.memory_bytes, row_bytes, profile.layout.executors)
+    most = most_rows(recognizer.backend, machine, profile.layout.executors)
     windows_per_s = throughput(recognizer, profile, profile.layout, seconds=TRIAL_S)
     return replace(
         profile,
@@ -107,7 +110,7 @@ async def service(settings: Settings) -> Service:
     create_app(settings, engine)  # for the memory that it takes
     await engine.start()
     try:
-        idle_bytes = read_resident().now_bytes
+        idle_bytes, gpu_idle_bytes = read_resident().now_bytes, peak_gpu_bytes()
         latency_ms = await _latency_ms(engine, Request(spoken(2, seconds=UTTERANCE_S), options=GREEDY))
         utterance_bytes = read_resident().peak_bytes
         await engine.transcribe(Request(spoken(3, seconds=10.0), options=GREEDY))
@@ -116,7 +119,15 @@ async def service(settings: Settings) -> Service:
     finally:
         await engine.close()
     resident = read_resident()
-    return Service(idle_bytes, utterance_bytes, resident.peak_bytes, resident.file_bytes, latency_ms)
+    return Service(
+        idle_bytes=idle_bytes,
+        utterance_bytes=utterance_bytes,
+        peak_bytes=resident.peak_bytes,
+        file_bytes=resident.file_bytes,
+        latency_ms=latency_ms,
+        gpu_idle_bytes=gpu_idle_bytes,
+        gpu_bytes=peak_gpu_bytes(),
+    )
 
 
 def spoken(times: int, *, seconds: float) -> bytes:
@@ -158,6 +169,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("name")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--executors", type=int)
+    parser.add_argument("--device", default="auto")
     return parser.parse_args()
 
 

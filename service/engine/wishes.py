@@ -10,7 +10,7 @@ from typing import Literal
 
 from model_store.manifest import Precision
 from service.engine.ladder import Ladder, Rung, rung_of
-from service.engine.plan import Candidate, Excluded, Plan
+from service.engine.plan import IMPOSSIBLE, Candidate, Excluded, Plan
 from service.engine.precision import Orders
 
 INSTEAD: Mapping[Precision, tuple[Precision, ...]] = {
@@ -83,7 +83,7 @@ def _hindrance(excluded: Excluded, plan: Plan, scene: Scene) -> str:
     """Why it cannot serve. What nobody measured may, and what passes a limit that nobody set."""
     if excluded.name in scene.blocked:
         return "failed"
-    faults = [one for one in excluded.faults if one.obstacle in ("unable", "memory") or plan.budget.chose(one.obstacle)]
+    faults = [one for one in excluded.faults if one.obstacle in IMPOSSIBLE or plan.budget.chose(one.obstacle)]
     return " and ".join(fault.reason for fault in faults)
 
 

@@ -49,6 +49,7 @@ async def test_plan_tells_figures_and_reasons() -> None:
         "wer_loss": 0.4,
         "data": "libri",
         "memory_bytes": 155_000_000,
+        "gpu_memory_bytes": 0,
         "latency_ms": 60.0,
         "speed": pytest.approx(100 + 20 / 7),
         "load_ms": 300.0,
@@ -61,11 +62,11 @@ async def test_plan_tells_figures_and_reasons() -> None:
 
 
 async def test_budget_tells_each_limit_with_its_origin() -> None:
-    body = await planned(memory="1g", latency="0.2s", cores="1", max_wer_loss="inf", prefer="speed")
+    body = await planned(memory="1g", gpu_memory="8GB", latency="0.2s", cores="1", max_wer_loss="inf", prefer="speed")
     assert body["budget"] == {
         "memory_bytes": {"amount": 2**30, "reason": "asked for"},
         "cores": {"amount": 1, "reason": "asked for"},
-        "gpu_memory_bytes": {"amount": 0, "reason": "none"},
+        "gpu_memory_bytes": {"amount": 8e9, "reason": "asked for"},
         "latency_ms": {"amount": 200, "reason": "asked for"},
         "max_wer_loss": {"amount": None, "reason": "asked for"},
         "prefer": "speed",
@@ -81,11 +82,17 @@ async def test_nearest_budgets_are_told_where_nothing_fits() -> None:
     body = await planned(memory="100MB")
     assert body["chosen"] == []
     assert body["nearest"] == [
-        {"id": "tiny:int8", "memory_bytes": 150_000_000, "latency_ms": None, "max_wer_loss": None}
+        {
+            "id": "tiny:int8",
+            "memory_bytes": 150_000_000,
+            "gpu_memory_bytes": None,
+            "latency_ms": None,
+            "max_wer_loss": None,
+        }
     ]
 
 
-@pytest.mark.parametrize(("name", "value"), [("memory", "much"), ("latency", "soon")])
+@pytest.mark.parametrize(("name", "value"), [("memory", "much"), ("gpu_memory", "8"), ("latency", "soon")])
 async def test_a_limit_that_is_none_names_the_parameter(name: str, value: str) -> None:
     body = await planned(400, **{name: value})
     error = body["error"]

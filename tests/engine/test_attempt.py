@@ -26,9 +26,10 @@ def attempt(store: Path, name: str = "whisper-tiny.en:int8") -> Attempt:
 
 
 def test_what_is_asked_of_the_server_is_asked_of_the_process() -> None:
-    assert attempt(STORE).command[-4:] == ["timings", str(STORE), "whisper-tiny.en:int8", "--threads=1"]
-    asked = Attempt("service", STORE, "m:v", replace(ONE_CORE, executors=3))
-    assert asked.command[-2:] == ["--threads=1", "--executors=3"]
+    wanted = ["timings", str(STORE), "whisper-tiny.en:int8", "--threads=1", "--device=auto"]
+    assert attempt(STORE).command[-5:] == wanted
+    asked = Attempt("service", STORE, "m:v", replace(ONE_CORE, executors=3), device="cuda:1")
+    assert asked.command[-3:] == ["--threads=1", "--device=cuda:1", "--executors=3"]
 
 
 def test_settings_of_this_server_are_not_for_the_process() -> None:

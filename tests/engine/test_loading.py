@@ -6,11 +6,12 @@ import pytest
 from onnxruntime import InferenceSession
 
 from model_store.registry import Registry
-from service.engine.device import read_device
+from service.backends.fake import FakeBackend
+from service.engine.device import Device, Gpu, Gpus, read_device
 from service.engine.fingerprint import Conditions
 from service.engine.forming import Layout
 from service.engine.lanes import BUCKETS
-from service.engine.loading import MOST_ROWS, Loader, most_rows
+from service.engine.loading import Loader, most_rows
 from service.engine.plan import Planned
 from service.engine.profiles import FOLDER, Profiles
 from service.errors import ModelUnavailable
@@ -22,15 +23,34 @@ from tests.store import STORE
 MIB = 2**20
 
 
+GPUS = Gpus((Gpu("A", 2048 * MIB, 100 * MIB), Gpu("B", 1024 * MIB, 1024 * MIB)), "by nvidia-smi")
+MACHINE = Device("x86_64", "cpu", 4, "", 512 * MIB, "", (), GPUS)
+
+
+class Costly(FakeBackend):
+    """Whose rows have caches of 8 MiB."""
+
+    def row_bytes(self, length: int) -> int:
+        return 8 * MIB
+
+
 @pytest.mark.parametrize(
-    ("memory_mib", "executors", "rows"), [(512, 1, 8), (512, 2, 4), (128, 2, 1), (64, 4, 1), (24_000, 2, MOST_ROWS)]
+    ("memory_mib", "executors", "rows"),
+    [(512, 1, 8), (512, 2, 4), (128, 2, 1), (64, 4, 1), (24_000, 2, 16), (0, 4, 16)],
 )
-def test_the_rows_fit_the_memory(memory_mib: int, executors: int, rows: int) -> None:
-    assert most_rows(memory_mib * MIB, 8 * MIB, executors) == rows
+def test_the_rows_fit_the_memory_if_that_is_known(memory_mib: int, executors: int, rows: int) -> None:
+    backend = Costly([], 1, 0, decoder_rows=16)
+    assert most_rows(backend, MACHINE, executors, memory_bytes=memory_mib * MIB, gpu_bytes=MIB) == rows
+    assert most_rows(backend, replace(MACHINE, memory_bytes=memory_mib * MIB), executors) == rows
 
 
-def test_unknown_memory_is_no_limit() -> None:
-    assert most_rows(0, 8 * MIB, 4) == MOST_ROWS
+@pytest.mark.parametrize(
+    ("gpu_mib", "executors", "rows"), [(None, 2, 16), (512, 1, 8), (512, 2, 8), (512, 3, 4), (8, 1, 1), (0, 1, 256)]
+)
+def test_on_gpus_the_rows_fit_the_memory_of_each(gpu_mib: int | None, executors: int, rows: int) -> None:
+    backend = Costly([], 1, 0, decoder_rows=256, device_bytes=1)
+    gpu_bytes = None if gpu_mib is None else gpu_mib * MIB
+    assert most_rows(backend, MACHINE, executors, memory_bytes=MIB, gpu_bytes=gpu_bytes) == rows
 
 
 def loader(store: Path, *, threads: int, executors: int | None = None) -> Loader:
@@ -44,7 +64,7 @@ def test_what_was_measured_is_kept_for_the_next_start(tmp_path: Path) -> None:
     profile = first.settle(manifest).profile
     assert first.layout in (Layout(1, 2), Layout(2, 1))
     assert profile.speed > 1
-    assert 1 <= profile.rows <= MOST_ROWS
+    assert 1 <= profile.rows <= 8
     assert len(list((store / FOLDER).iterdir())) == 1
     second = loader(store, threads=2)
     assert second.settle(manifest).profile == profile
