@@ -73,6 +73,8 @@ class FakeBackend:
     encoder_rows: int = 1
     decoder_rows: int = 8
     takes_samples: bool = False
+    encoder_fits: int = 1000
+    decoder_fits: int = 1000
     device_bytes: int = 0
     batches: list[EncoderBatch] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
@@ -95,6 +97,7 @@ class FakeBackend:
         self.batches.append(batch)
         if self.gate is not None:
             self.gate.wait()
+        _check_fits(batch.rows, self.encoder_fits)
         rows = [batch.row(index) for index in range(batch.rows)]
         lines = [next(self._turn) if self.chosen is None else self.lines[self.chosen(row)] for row in rows]
         _fail(lines, "encode")
@@ -102,6 +105,7 @@ class FakeBackend:
 
     def open(self, *, capacity: int, length: int) -> "FakeRows":
         self._check_open()
+        _check_fits(capacity, self.decoder_fits)
         return FakeRows(self, capacity=capacity, length=length)
 
     def sequences(
@@ -126,6 +130,11 @@ class FakeBackend:
     def _check_open(self) -> None:
         if self.closed:
             raise BackendClosed
+
+
+def _check_fits(rows: int, fits: int) -> None:
+    if rows > fits:
+        raise MemoryError(f"{rows} rows, and there is memory for {fits}")
 
 
 def _fail(lines: Sequence[Line], fault: Fault) -> None:

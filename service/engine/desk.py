@@ -10,6 +10,7 @@ from weakref import WeakSet
 from service.engine.exhaustion import ran_out
 from service.engine.forming import form
 from service.engine.heap import give_back
+from service.engine.portions import Portions
 from service.engine.profile import Hosted
 from service.engine.queue import FairQueue
 from service.engine.types import Observer
@@ -37,12 +38,14 @@ class Desk:
     Attributes:
         changed: the lock, and what executors sleep on.
         exhausted: how often a computation ran out of memory, those included that went well when they were tried again.
+        portions: how many are computed together.
     """
 
     def __init__(self, pool: Pool, observer: Observer, *, on_distrusted: Callable[[Work], None]) -> None:
         self.changed = threading.Condition()
         self.closing = False
         self.exhausted = 0
+        self.portions = Portions()
         self.observer = observer
         self._pool, self._on_distrusted = pool, on_distrusted
         self._distrusted: WeakSet[Hosted] = WeakSet()
@@ -93,7 +96,7 @@ class Desk:
 
         What an executor was lost with is computed alone: if it is to blame, no other is lost with it again.
         """
-        return next((1 if work.losses else work.hosted.profile.rows for work in self._queue.candidates(1)), 1)
+        return next((1 if one.losses else self.portions.rows(one.hosted) for one in self._queue.candidates(1)), 1)
 
     def take(self, room: int) -> list[Work]:
         """The windows whose turn it is: one or more to encode together, or one to decode. The lock must be held."""
@@ -143,7 +146,7 @@ class Desk:
 
     def _together(self, candidates: list[Work], room: int) -> list[Work]:
         first = candidates[0]
-        most = min(room, first.hosted.recognizer.backend.encoder_rows)
+        most = min(room, self.portions.encodings(first.hosted))
         if first.features is None or most == 1:
             return [first]
         alike = [work for work in candidates if work.hosted is first.hosted and work.features is not None]

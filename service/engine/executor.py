@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from service.backends.base import EncoderBatch
 from service.backends.sequences import Memory
 from service.engine.desk import Desk
+from service.engine.exhaustion import ran_out
 from service.engine.forming import State, decide
 from service.engine.lanes import Lanes, Stepped
 from service.engine.profile import Hosted
@@ -30,7 +31,7 @@ class Executor:
 
     def __init__(self, desk: Desk, *, name: str, on_crash: "Callable[[Executor], None]") -> None:
         self._desk, self._on_crash = desk, on_crash
-        self._lanes = Lanes(desk.note)
+        self._lanes = Lanes(desk.note, desk.portions)
         self._held: set[Work] = set()
         self._leaving: list[tuple[Hosted, Future[None]]] = []
         self._encodes = 0
@@ -125,8 +126,8 @@ class Executor:
                 return works
         return None
 
-    def _encode(self, works: list[Work]) -> None:
-        """Encode together; if that fails, one by one: only what cannot be computed is lost."""
+    def _encode(self, works: list[Work], *, again: bool = False) -> None:
+        """Encode together; if that fails, in halves: only what cannot be computed is lost."""
         backend = works[0].hosted.recognizer.backend
         features = [work.features for work in works if work.features is not None]
         started = time.perf_counter()
@@ -135,9 +136,10 @@ class Executor:
         except Exception as error:  # whatever a runtime raises: there is no common class
             self._progress()
             if len(works) > 1:
+                self._encode_halves(works, error)
+            elif ran_out(error) and not again and self._lanes.clear():
                 self._desk.note(error)
-                for work in works:
-                    self._encode([work])
+                self._encode(works, again=True)
             else:
                 self._release(works[0])
                 self._desk.lose(works[0], error)
@@ -148,6 +150,15 @@ class Executor:
             work.ticket.encode_s += work.lap_s()
             self._go_on(work, memory)
         self._decode([work for work in works if work in self._held])
+
+    def _encode_halves(self, works: list[Work], error: Exception) -> None:
+        self._desk.note(error)
+        if ran_out(error):
+            self._desk.portions.halve_encodings(works[0].hosted, len(works))
+            self._lanes.clear()
+        half = len(works) // 2
+        self._encode(works[:half])
+        self._encode(works[half:])
 
     def _go_on(self, work: Work, memory: Memory) -> None:
         if work.ticket.gone:

@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from service.backends.sequences import Ended, Hypothesis, Job, Sequences
+from service.engine.exhaustion import ran_out
 from service.engine.forming import lane_length
+from service.engine.portions import Portions
 from service.engine.profile import Hosted
 from service.engine.work import Work
 
@@ -38,10 +40,10 @@ class _Lane:
 
 
 class Lanes:
-    """Called from the executor's thread. `on_retry` is told of steps that failed and are tried again row by row."""
+    """Called from the executor's thread. `on_retry` is told of what failed and is tried again with fewer rows."""
 
-    def __init__(self, on_retry: Callable[[Exception], None]) -> None:
-        self._on_retry = on_retry
+    def __init__(self, on_retry: Callable[[Exception], None], portions: Portions) -> None:
+        self._on_retry, self._portions = on_retry, portions
         self._lanes: dict[tuple[Hosted, int], _Lane] = {}
 
     def __len__(self) -> int:
@@ -77,9 +79,11 @@ class Lanes:
                 dropped.append(work)
         return dropped
 
-    def clear(self) -> None:
-        """Free the memory of batches without rows."""
+    def clear(self) -> bool:
+        """Free the memory of batches without rows; whether there were any."""
+        before = len(self._lanes)
         self._lanes = {key: lane for key, lane in self._lanes.items() if len(lane.batch)}
+        return len(self._lanes) < before
 
     def forget(self, hosted: Hosted) -> bool:
         """Free the batches of a variant that have no rows; whether that were all of them."""
@@ -93,12 +97,33 @@ class Lanes:
         key = (hosted, length)
         if key not in self._lanes:
             self.clear()
-            recognizer, rows = hosted.recognizer, hosted.profile.rows
-            batch = recognizer.backend.sequences(
-                recognizer.family, capacity=rows, length=length, on_retry=self._on_retry
-            )
-            self._lanes = self._lanes | {key: _Lane(batch)}  # not changed in place: other threads count the rows
+            lane = self._opened(hosted, length)
+            self._lanes = self._lanes | {key: lane}  # not changed in place: other threads count the rows
         return self._lanes[key]
+
+    def _opened(self, hosted: Hosted, length: int) -> _Lane:
+        """With as many rows as there is memory for.
+
+        Raises:
+            Exception: not even for one.
+        """
+        rows = self._portions.rows(hosted)
+        recognizer = hosted.recognizer
+
+        def retried(error: Exception) -> None:
+            self._on_retry(error)
+            if ran_out(error):
+                self._portions.halve_rows(hosted, rows)
+
+        try:
+            return _Lane(
+                recognizer.backend.sequences(recognizer.family, capacity=rows, length=length, on_retry=retried)
+            )
+        except Exception as error:
+            if rows == 1 or not ran_out(error):
+                raise
+            retried(error)
+        return self._opened(hosted, length)
 
 
 def _fed(lane: _Lane, group: list[tuple[Work, Job]]) -> Stepped:

@@ -15,7 +15,7 @@ from service.engine.profile import Hosted
 from service.errors import RecognitionFailed
 from tests.engine.recordings import TINY
 from tests.engine.stores import linked_store
-from tests.engine.test_scheduler import Stage, eventually, line, says, stage
+from tests.engine.test_scheduler import TOGETHER, Stage, eventually, line, says, stage
 
 pytestmark = pytest.mark.anyio
 
@@ -106,6 +106,23 @@ async def test_a_row_that_runs_out_of_memory_is_lost_alone_and_counted() -> None
         assert isinstance(found[1], RecognitionFailed)
         assert "there was not enough memory for it" in str(found[1])
         assert at.scheduler.exhausted == 2  # the step of all three, and the row by itself
+
+
+@pytest.mark.parametrize("fits", [(3, 8), (8, 3)], ids=["encoder", "decoder"])
+async def test_where_memory_is_short_fewer_are_computed_together(fits: tuple[int, int]) -> None:
+    gate, everyone = threading.Event(), range(12)
+    lines, texts = [line(index) for index in everyone], [says(index) for index in everyone]
+    async with stage(lines, gate=gate, rows=8, encoder_rows=8, costs=TOGETHER, fits=fits) as at:
+        tasks = await at.gated(12)
+        gate.set()
+        assert await asyncio.gather(*tasks) == texts
+        assert not at.watched.failures
+        told = at.scheduler.exhausted
+        assert told  # more were tried
+        assert max(at.watched.encodes) <= 3
+        assert max(at.backend.steps) <= fits[1]
+        assert await asyncio.gather(*(at.text(index) for index in everyone)) == texts
+        assert at.scheduler.exhausted == told  # once was enough
 
 
 async def test_other_faults_are_not_counted() -> None:

@@ -139,13 +139,15 @@ async def stage(
     executors: int = 1,
     gate: threading.Event | None = None,
     encoder_rows: int = 1,
+    fits: tuple[int, int] = (1000, 1000),
     costs: EncodeCosts = APART,
     stuck_s: float = 60.0,
     renewal: Exception | None = None,
 ) -> AsyncIterator[Stage]:
     backend = FakeBackend(
-        lines, vocabulary=51_864, end_token=END, chosen=index_of, gate=gate, encoder_rows=encoder_rows
-    )
+        lines, vocabulary=51_864, end_token=END, chosen=index_of, gate=gate, encoder_rows=encoder_rows,
+        encoder_fits=fits[0], decoder_fits=fits[1],
+    )  # fmt: skip
     profile = Profile(costs, rows, "given", 10.0)
     manifest = model_info("fake", "fp32").manifest
     hosted = Hosted(manifest, Recognizer(backend, whisper()), profile)
