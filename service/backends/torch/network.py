@@ -66,7 +66,7 @@ class Network(Protocol):
         """
         ...
 
-    def decode(  # noqa: PLR0913
+    def decode(
         self,
         tokens: torch.Tensor,
         past: torch.Tensor,
