@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from service.audio.sample import SAMPLE, SAMPLE_TEXT
 from service.cli.findings import Finding
+from service.cli.gpu_checks import gpu_finding, torch_findings
 from service.cli.options import get, missing_models
-from service.engine.device import Device, Gpus, read_device
+from service.engine.device import Device, read_device
 from service.engine.gpu import read_gpus
 from service.errors import WrenError
 
@@ -32,7 +33,7 @@ LEAST_MEMORY_BYTES = 512 * MIB
 ESSENTIAL = ("numpy", "onnxruntime", "av", "soundfile", "soxr", "tokenizers", "fastapi", "uvicorn")
 """Without any of these nothing is transcribed or served."""
 
-OPTIONAL = ("torch", "openvino")
+OPTIONAL = ("openvino",)
 REINSTALL = (
     "Install the pinned versions: pip install -r requirements.lock (or run `make setup` anew after `make clean`)"
 )
@@ -59,12 +60,14 @@ def check_packages(_: "Settings") -> Iterator[Finding]:
     yield Finding("packages", "ok", ", ".join(versions))
 
 
-def check_device(_: "Settings") -> Iterator[Finding]:
+def check_device(settings: "Settings") -> Iterator[Finding]:
     device = read_device()
     yield Finding("cores", "ok", f"{device.cores} ({device.cores_reason})")
     yield _memory(device)
     yield _cpu(device)
-    yield gpu_finding(read_gpus())
+    gpus = read_gpus(settings.device)
+    yield gpu_finding(gpus)
+    yield from torch_findings(gpus)
 
 
 def check_providers(_: "Settings") -> Iterator[Finding]:
@@ -156,13 +159,6 @@ def _cpu(device: Device) -> Finding:
     if device.features and not device.fast_int8:
         return Finding("cpu", "warn", told, "INT8 saves memory here, hardly time: compare with an FP32 variant.")
     return Finding("cpu", "ok", told)
-
-
-def gpu_finding(found: Gpus) -> Finding:
-    if found.broken:
-        return Finding("gpu", "warn", found.reason, "The CPU is used. Mend the driver: nvidia-smi must list the GPU.")
-    told = (f"{gpu.name}: {gpu.free_bytes // MIB} of {gpu.memory_bytes // MIB} MiB free" for gpu in found.gpus)
-    return Finding("gpu", "ok", "; ".join(told) or f"none: {found.reason}")
 
 
 async def _recognise_sample(settings: "Settings") -> "tuple[Served, float, float]":

@@ -10,7 +10,6 @@ from service.backends.onnx_probe import CPU, probe_providers
 from service.cli import checks
 from service.cli.findings import Finding, as_json, healthy, show
 from service.cli.options import get, missing_models
-from service.engine.gpu import parse_gpus, read_gpus
 from service.settings import Settings
 
 OK = Finding("python", "ok", "3.11.7")
@@ -48,21 +47,9 @@ def test_this_installation_has_what_it_needs() -> None:
 
 
 def test_machine_is_described() -> None:
-    assert [finding.point for finding in checks.check_device(Settings())] == ["cores", "memory", "cpu", "gpu"]
-
-
-def test_a_broken_driver_is_a_warning_with_what_to_do(tmp_path: Path) -> None:
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho no driver\nexit 9\n")
-    tool.chmod(0o755)
-    finding = checks.gpu_finding(read_gpus(str(tool)))
-    assert (finding.state, finding.detail) == ("warn", "nvidia-smi fails: no driver")
-    assert "Mend the driver" in finding.advice
-
-
-def test_gpus_are_told_with_their_memory() -> None:
-    assert checks.gpu_finding(parse_gpus("Tesla T4, 15360, 100\n")).detail == "Tesla T4: 100 of 15360 MiB free"
-    assert checks.gpu_finding(parse_gpus("")).detail.startswith("none: ")
+    assert [finding.point for finding in checks.check_device(Settings())] == [
+        *("cores", "memory", "cpu", "gpu", "torch")
+    ]
 
 
 def test_cpu_provider_computes() -> None:

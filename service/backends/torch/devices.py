@@ -12,9 +12,8 @@ from typing import Protocol
 import torch
 
 SIZE = 64
+MIB = 2**20
 CPU = torch.device("cpu")
-
-REMEDY = "update the driver, install torch with CUDA (requirements-cuda.lock), or set WREN_DEVICE=cpu"
 
 
 class DeviceMissing(RuntimeError):
@@ -37,6 +36,10 @@ class Gpus(Protocol):
         ...
 
     def count(self) -> int: ...
+
+    def describe(self, device: torch.device) -> str:
+        """Its number, name, memory and compute capability."""
+        ...
 
     def run_ms(self, device: torch.device) -> float:
         """Milliseconds of a small product in float16.
@@ -64,10 +67,14 @@ class Cuda:
     def count(self) -> int:
         return torch.cuda.device_count()
 
+    def describe(self, device: torch.device) -> str:
+        found = torch.cuda.get_device_properties(device)
+        memory = f"{found.total_memory // MIB} MiB"
+        return f"{device}: {found.name}, {memory}, compute capability {found.major}.{found.minor}"
+
     def run_ms(self, device: torch.device) -> float:
         whole = torch.arange(SIZE * SIZE, dtype=torch.float32).reshape(SIZE, SIZE) % 5  # exact in float16
         matrix = whole.to(device, torch.float16)
-        torch.cuda.synchronize(device)
         started = time.perf_counter()
         product = (matrix @ matrix).float().cpu()
         run_ms = 1e3 * (time.perf_counter() - started)
@@ -83,7 +90,7 @@ def usable(asked: str, gpus: Gpus | None = None) -> Devices:
         DeviceMissing: a GPU is asked for, and there is none that works; or one of those that are named does not.
     """
     if asked == "cpu":
-        return Devices((CPU,), "WREN_DEVICE=cpu")
+        return Devices((CPU,), "computes on the CPU: WREN_DEVICE=cpu")
     gpus = gpus or Cuda()
     why = gpus.missing()
     named = [torch.device(name) for name in asked.split(",") if ":" in name]
@@ -95,8 +102,9 @@ def usable(asked: str, gpus: Gpus | None = None) -> Devices:
         reason = f"{len(working)} of {len(there)} GPUs compute" + (f"; {told}" if told else "")
         return Devices(working, reason)
     if asked != "auto":
-        raise DeviceMissing(f"WREN_DEVICE={asked} cannot be had: {told}; {REMEDY}")
-    return Devices((CPU,), f"the CPU computes: {told}")
+        advice = "wren doctor tells what to do; WREN_DEVICE=cpu does without"
+        raise DeviceMissing(f"WREN_DEVICE={asked} cannot be had: {told} ({advice})")
+    return Devices((CPU,), f"computes on the CPU: {told}")
 
 
 def _fault(device: torch.device, there: Sequence[torch.device], gpus: Gpus) -> str:
