@@ -11,17 +11,21 @@ from model_store.compress.settings import EVERY, STRICT
 from model_store.convert.blocks import Blocks
 from model_store.convert.codebook import Codebook
 from model_store.convert.formats import Float, Format, Int8Dynamic, Int8Static, Int8Weights
+from model_store.convert.torch_tensors import BFloat16, Int8Rows
 from model_store.errors import CompressionError
 
 FormName = Literal[
     "fp32",
     "fp16",
+    "bf16",
     "int8",
     "int8-tensor",
     "int8-static",
     "int8-static-tensor",
     "int8-blocks",
     "int8-weights",
+    "int8-rows",
+    "int8-rows-weights",
     "int4",
     "int4-weights",
     "codebook8",
@@ -31,12 +35,15 @@ FormName = Literal[
 FORMS: dict[FormName, Format] = {
     "fp32": Float(32),
     "fp16": Float(16),
+    "bf16": BFloat16(),
     "int8": Int8Dynamic("channel"),
     "int8-tensor": Int8Dynamic("tensor"),
     "int8-static": Int8Static("channel"),
     "int8-static-tensor": Int8Static("tensor"),
     "int8-blocks": Blocks(8, "int8"),
     "int8-weights": Int8Weights(),
+    "int8-rows": Int8Rows("int8"),
+    "int8-rows-weights": Int8Rows("float"),
     "int4": Blocks(4, "int8"),
     "int4-weights": Blocks(4, "float32"),
     "codebook8": Codebook(8),

@@ -183,7 +183,7 @@ class _Bench:
             }
         )
         with TemporaryDirectory(dir=self.trial.root, prefix=".built-") as folder:
-            models.write(draft.model, draft.form, Path(folder) / variant)
+            models.write(draft.model, draft.form, Path(folder) / variant, runtime=self.recipe.runtime)
             return self.trial.add(manifest, Path(folder) / variant)
 
     def _calibrated_on(self) -> str | None:

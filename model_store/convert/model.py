@@ -7,18 +7,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import onnx
 from pydantic import ValidationError
 
 from model_store.config import FILE_NAME as CONFIG_FILE
 from model_store.config import ModelConfig, MoonshineConfig, WhisperConfig
-from model_store.convert import moonshine, tensors, whisper
+from model_store.convert import moonshine, tensors, torch_tensors, whisper
 from model_store.convert.formats import Float
 from model_store.convert.graph import Floats, Stored
 from model_store.convert.moonshine_source import MoonshineSource
 from model_store.convert.parameters import Form
 from model_store.convert.whisper_source import WhisperSource
 from model_store.errors import ConversionError
+from model_store.manifest import Runtime
 
 TOKENIZER_FILE = "tokenizer.json"
 SpeechFamily = Literal["whisper", "moonshine"]
@@ -83,32 +85,45 @@ _BUILDERS: Mapping[SpeechFamily, Callable[[Model, Form, Places | None], Graphs]]
 }
 
 
-def write(model: Model, form: Form, folder: Path) -> None:
+def write(model: Model, form: Form, folder: Path, *, runtime: Runtime = "onnxruntime") -> None:
     """A variant's files into a new folder, all that it needs to run.
 
-    Where every matrix has the same width, the tensors lie as trained in a file beside the graphs; else in the graphs.
+    Raises:
+        CompressionError: the matrices' forms do not go together on that runtime.
     """
     folder.mkdir(parents=True)
-    stored: Places | None = None
-    bits = _width(model, form)
-    if bits is not None:
-        tensors.write(
-            folder / tensors.FILE_NAME, model.weights, bits=bits, facts={"family": model.family, **model.facts}
-        )
-        stored = tensors.places(folder / tensors.FILE_NAME)
-    built = graphs(model, form, stored)
-    onnx.save(built.encoder, folder / "encoder.onnx")
-    onnx.save(built.decoder, folder / "decoder.onnx")
+    if runtime == "torch":
+        kept, how = torch_tensors.formed(model.weights, form)
+        tensors.write(folder / tensors.FILE_NAME, kept, _facts(model) | how)
+    else:
+        _write_graphs(model, form, folder)
     (folder / CONFIG_FILE).write_text(model.config.model_dump_json(indent=1))
     shutil.copyfile(model.tokenizer, folder / TOKENIZER_FILE)
 
 
-def _width(model: Model, form: Form) -> Literal[32, 16] | None:
+def _write_graphs(model: Model, form: Form, folder: Path) -> None:
+    """Where every matrix has the same width, the tensors lie as trained in a file beside the graphs; else in them."""
+    stored: Places | None = None
+    kind = _kind(model, form)
+    if kind is not None:
+        kept = {name: weight.astype(kind, copy=False) for name, weight in model.weights.items()}
+        tensors.write(folder / tensors.FILE_NAME, kept, _facts(model))
+        stored = tensors.places(folder / tensors.FILE_NAME)
+    built = graphs(model, form, stored)
+    onnx.save(built.encoder, folder / "encoder.onnx")
+    onnx.save(built.decoder, folder / "decoder.onnx")
+
+
+def _facts(model: Model) -> dict[str, str]:
+    return {"family": model.family, **model.facts}
+
+
+def _kind(model: Model, form: Form) -> type[np.float32 | np.float16] | None:
     """Of all matrices; None where they differ."""
     if not form.formats:
-        return 32
+        return np.float32
     kept = {form.formats.get(name) for name, weight in model.weights.items() if weight.ndim > 1}
-    return 16 if kept == {Float(16)} else None
+    return np.float16 if kept == {Float(16)} else None
 
 
 def read(folder: Path) -> Model:

@@ -1,19 +1,18 @@
-"""A variant's weights.safetensors: tensors as trained, beside graphs that refer to them. Written here, and read back.
+"""A variant's weights.safetensors: tensors as trained beside graphs that refer to them, or all that torch needs.
 
-The runtime maps the file; what compresses or trains a model reads the same file.
+The runtime maps the file; what compresses or trains a model reads that of a base variant.
 """
 
 import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from model_store.convert.graph import FLOAT, FLOAT16, Floats, Stored
+from model_store.convert.graph import FLOAT, FLOAT16, Array, Floats, Stored
 from model_store.errors import ConversionError
 
 FILE_NAME = "weights.safetensors"
@@ -27,14 +26,10 @@ _LENGTH = struct.Struct("<Q")
 """Of the header, in bytes: the first thing in the file (safetensors, "Format")."""
 
 
-def write(path: Path, weights: Mapping[str, Floats], *, bits: Literal[32, 16], facts: Mapping[str, str]) -> None:
-    """Writes the tensors, and `facts` that their shapes do not tell."""
-    kind = np.float32 if bits == 32 else np.float16
-    save_file(
-        {name: np.ascontiguousarray(one, kind) for name, one in sorted(weights.items())},
-        path,
-        {_FACTS: json.dumps(facts, sort_keys=True)},
-    )
+def write(path: Path, tensors: Mapping[str, Array], facts: Mapping[str, str]) -> None:
+    """Writes the tensors as they are, and `facts` that their shapes do not tell."""
+    contiguous = {name: np.ascontiguousarray(one) for name, one in sorted(tensors.items())}
+    save_file(contiguous, path, {_FACTS: json.dumps(facts, sort_keys=True)})
     path.chmod(READABLE)  # safetensors lets only the owner read it
 
 
@@ -57,16 +52,19 @@ def _extent(entry: dict[str, list[int]]) -> int:
 
 
 def read(path: Path) -> tuple[dict[str, Floats], dict[str, str]]:
-    """The tensors in float32, and the facts.
+    """The tensors of a base variant in float32, and the facts.
 
     Raises:
-        ConversionError: it is missing, or no such file.
+        ConversionError: it is missing, or no such file, or is a variant's for torch, which are only run.
     """
     if not path.is_file():
         raise ConversionError(path, "the file is missing")
     try:
         with safe_open(path, "numpy") as file:
-            tensors = {name: file.get_tensor(name).astype(np.float32, copy=False) for name in file.keys()}  # noqa: SIM118
-            return tensors, json.loads((file.metadata() or {}).get(_FACTS, "{}"))
+            facts: dict[str, str] = json.loads((file.metadata() or {}).get(_FACTS, "{}"))
+            if "compute" not in facts:
+                names = file.keys()
+                return {name: file.get_tensor(name).astype(np.float32, copy=False) for name in names}, facts
     except (SafetensorError, ValueError) as error:
         raise ConversionError(path, f"it is no safetensors file, or is cut ({error})") from error
+    raise ConversionError(path, "it was made for torch from a base variant; go on from that one")

@@ -7,6 +7,7 @@ from model_store.convert.blocks import BLOCK, Blocks, quantise_blocks
 from model_store.convert.codebook import Codebook, shared_values
 from model_store.convert.formats import Float, Format, Inputs, Int8Dynamic, Int8Static, Int8Weights, quantise_rows
 from model_store.convert.graph import FLOAT, INT64, Graph
+from model_store.convert.torch_tensors import BFloat16, Int8Rows
 from model_store.errors import ConversionError
 from tests.convert.small_graphs import matrix, random, run
 
@@ -24,6 +25,8 @@ FORMS: tuple[tuple[Format, float], ...] = (
     (Blocks(4, "float32"), 0.15),
     (Codebook(8), 0.02),
     (Codebook(4), 0.3),
+    (BFloat16(), 0.01),
+    (Int8Rows(), 0.01),
 )
 EMBEDDED = [one for one in FORMS if "embedding" in one[0].places]
 KEPT = [one for one in FORMS if "other" in one[0].places]
