@@ -1,5 +1,5 @@
 # The two commands: `make serve` and `make test`. Each sets up what it needs; a second run starts in seconds.
-# Override by variable or environment: HOST, PORT, WREN_STORE, MODELS, PYTHON (3.11 or newer). pip's own settings
+# Override by variable or environment: HOST, PORT, WREN_STORE, MODELS, GPU, PYTHON (3.11 or newer). pip's own settings
 # (mirror, constraints, PIP_*) apply.
 
 PYTHON ?= python3
@@ -7,6 +7,7 @@ HOST ?= $(or $(WREN_HOST),127.0.0.1)
 PORT ?= $(or $(WREN_PORT),8000)
 MODELS ?= whisper-tiny.en moonshine-tiny silero-vad
 TEST_MODELS ?= $(MODELS) whisper-base
+GPU ?=
 TESTS ?=
 BENCH ?=
 export WREN_STORE ?= .store
@@ -15,6 +16,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-user --quiet
 OLD_PYTHON := Wren needs Python 3.11 or newer, and $(PYTHON) is not. Name another: make serve PYTHON=python3.12
 NO_VENV := Python could not make .venv. On Debian and Ubuntu: apt install python3-venv. Then run make again.
+NO_TORCH := PyTorch cannot be imported as it is: installing it with all that its build asks for.
 NO_PINS := A pinned version is not to be had here: installing what the index and your constraints offer instead.
 
 .DEFAULT_GOAL := help
@@ -22,6 +24,7 @@ NO_PINS := A pinned version is not to be had here: installing what the index and
 
 help:
 	@echo 'make serve   set up, then serve on http://$(HOST):$(PORT)'
+	@echo '             with GPU=1 on NVIDIA GPUs: PyTorch for CUDA is installed as well'
 	@echo 'make test    set up, then run every test (some: make test TESTS=tests/audio)'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make bench   the benchmarks (one: make bench BENCH=latency)'
@@ -34,7 +37,7 @@ setup: models
 serve: models
 	@exec $(BIN)/wren serve --host "$(HOST)" --port "$(PORT)"
 
-models: .venv/.base
+models: .venv/.base $(if $(GPU),.venv/.cuda)
 	@$(BIN)/wren models pull $(MODELS)
 
 test: .venv/.dev
@@ -67,22 +70,40 @@ bench: .venv/.dev
 	@PYTHONWARNINGS=ignore $(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/.dev: .venv/.base requirements-dev.lock
+.venv/.cuda: .venv/.base requirements-cuda.lock
+	@echo 'Installing PyTorch for CUDA'
+	@$(PIP) --no-deps -r requirements-cuda.lock
+	@touch $@
+
+# Where an index offers PyTorch for CUDA alone, its wheel needs libraries that the lock file leaves out.
+.venv/.dev: .venv/.base $(if $(GPU),.venv/.cuda) requirements-dev.lock
 	@echo 'Installing what the tests and the checks need'
 	@$(PIP) --no-deps -r requirements-dev.lock || { echo '$(NO_PINS)' >&2; $(PIP) -e '.[dev]'; }
+	@$(BIN)/python -c 'import torch' 2>/dev/null \
+		|| { echo '$(NO_TORCH)' >&2; $(PIP) "$$(grep ^torch== requirements-dev.lock)"; }
 	@touch $@
 
 # What only the metrics of pytest-audioeval import stays out: Wren takes its recordings, and pesq needs a C compiler.
 UNUSED := ^(pesq|httpx-ws|httpx-sse|wsproto)==
 FREEZE := build/lock/bin/python -m pip freeze --all --exclude wren-asr
+# What PyTorch for CUDA brings along stays out as well, and so does the label of a build without it: any build will do
+# for the tests. requirements-cuda.lock asks for the one without a label, which on Linux is that for CUDA.
+CUDA := ^(nvidia-|cuda-|triton==)
+PINS := import json; [print("%(name)s==%(version)s" % one["metadata"]) \
+	for one in json.load(open("build/cuda.json"))["install"]]
 
 lock:
 	@$(PYTHON) -m venv --clear build/lock
 	@build/lock/bin/python -m pip install --quiet --upgrade pip setuptools -e .
 	@{ sed -n '/^#/p' requirements.lock; $(FREEZE); } > build/base.lock
 	@build/lock/bin/python -m pip install --quiet -e '.[dev]'
-	@{ sed -n '/^#/p' requirements-dev.lock; $(FREEZE) | grep -vxFf build/base.lock | grep -vE '$(UNUSED)'; } > build/dev.lock
-	@mv build/base.lock requirements.lock && mv build/dev.lock requirements-dev.lock
+	@{ sed -n '/^#/p' requirements-dev.lock; $(FREEZE) | grep -vxFf build/base.lock | grep -vE '$(UNUSED)|$(CUDA)' \
+		| sed '/^torch==/s/+.*//'; } > build/dev.lock
+	@build/lock/bin/python -m pip install --quiet --dry-run --ignore-installed --report build/cuda.json \
+		-c build/base.lock "$$(sed -n 's/^torch==/torch===/p' build/dev.lock)"
+	@{ sed -n '/^#/p' requirements-cuda.lock; build/lock/bin/python -c '$(PINS)' | sed 's/^torch==/torch===/' \
+		| grep -vixFf build/base.lock | sort -f; } > build/cuda.lock
+	@for name in base dev cuda; do mv build/$$name.lock requirements$$([ $$name = base ] || echo -$$name).lock; done
 
 clean:
 	rm -rf .venv .venv-* build .pytest_cache .mypy_cache .ruff_cache *.egg-info

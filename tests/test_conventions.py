@@ -110,6 +110,27 @@ def test_import_is_light(module: str) -> None:
     assert done.stdout == "[]\n"
 
 
+def test_a_server_does_without_torch() -> None:
+    code = "import sys, service.app, service.engine.engine, service.engine.trial; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_the_pins_of_one_machine_do_not_contradict_each_other() -> None:
+    base, dev, cuda = (_pins(ROOT / f"requirements{kind}.lock") for kind in ("", "-dev", "-cuda"))
+    assert not base.keys() & dev.keys()
+    assert not base.keys() & cuda.keys()
+    assert {name: cuda[name] for name in dev.keys() & cuda.keys()} == {name: dev[name] for name in dev.keys() & cuda}
+    assert "torch" in dev.keys() & cuda.keys()
+
+
+def _pins(path: Path) -> dict[str, str]:
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    return {
+        re.sub("[-_.]+", "-", name).lower(): version for name, version in (re.split("={2,3}", one) for one in lines)
+    }
+
+
 def test_every_setting_is_documented() -> None:
     pages = (ROOT / "README.md").read_text() + (ROOT / "docs" / "settings.md").read_text()
     missing = [name for name in Settings.model_fields if f"`WREN_{name.upper()}`" not in pages]
