@@ -44,8 +44,9 @@ class TableNetwork:
         random = torch.Generator().manual_seed(5)
         self.device = torch.device(device)
         nothing = torch.full((1, VOCABULARY), float("nan"))  # what a memory gives that is no number
-        self.table = torch.cat((torch.randn((_STATES, VOCABULARY), generator=random), nothing))
-        self.table[:, END] += ends
+        table = torch.cat((torch.randn((_STATES, VOCABULARY), generator=random), nothing))
+        table[:, END] += ends
+        self.table = table.to(self.device)
         self.loops = loops
         self.most = 1000
         self.poison: float | None = None
@@ -64,7 +65,11 @@ class TableNetwork:
         caches.keys[0][torch.arange(rows, device=tokens.device)[:, None], 0, places, 0] = tokens.float()
         cached = caches.keys[0][:rows, 0, :span, 0]
         seen = torch.arange(span, device=tokens.device) <= places[:, :, None]
-        said = tokens if self.loops else (cached[:, None] * seen * (torch.arange(span) % 7 + 1)).sum(-1)
+        said = (
+            tokens
+            if self.loops
+            else (cached[:, None] * seen * (torch.arange(span, device=tokens.device) % 7 + 1)).sum(-1)
+        )
         memory = cross.values[0][:rows, 0, :1, 0]
         state = ((said + memory) % _STATES).nan_to_num(_STATES).long()
         at = [place % count for place in wanted]

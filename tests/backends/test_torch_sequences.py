@@ -9,7 +9,7 @@ import torch
 
 from service.backends.decoding import DecodeBatch
 from service.backends.sequences import Ended, Hypothesis, Job, Prompt
-from service.backends.torch.sequences import TorchSequences
+from service.backends.torch.sequences import TorchSequences, _Step
 from service.backends.torch.texts import gumbel
 from service.errors import RecognitionFailed
 from tests.backends.table_network import LENGTH, TableBackend, TableNetwork, TableRules, memory
@@ -197,3 +197,14 @@ def test_a_job_without_tokens_ends_at_once() -> None:
     assert isinstance(ended.result, Hypothesis)
     assert ended.result.probed.sum() == pytest.approx(1)
     assert len(rows) == 0
+
+
+def test_a_step_waits_for_nothing() -> None:
+    """Tensors of the device "meta" have no values: to look at one, or to mix them with others, is an error."""
+    network = TableNetwork(device="meta")
+    rows = batch(network, stride=2)
+    rows._notes.make_looks()
+    rows._advance(0, 4, 1, _Step(4, 64, sampled=True, aligned=True))
+    assert network.steps == [4, 4]
+    with pytest.raises(NotImplementedError, match="no data"):
+        rows._notes.read(4, steps=2, looks=True)

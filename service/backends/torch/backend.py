@@ -5,7 +5,7 @@ With several GPUs each has the weights, and each thread that computes has one of
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -26,14 +26,14 @@ GPU_ROWS, CPU_ROWS = 256, 16
 
 @dataclass(slots=True, eq=False)
 class _Seat:
-    """The thread that computes on a network."""
+    """The threads that compute on a network: one, but for one that loads."""
 
     network: Network
-    thread: threading.Thread | None = None
+    threads: list[threading.Thread] = field(default_factory=list)
 
     @property
-    def free(self) -> bool:
-        return self.thread is None or not self.thread.is_alive()
+    def taken(self) -> int:
+        return sum(thread.is_alive() for thread in self.threads)
 
 
 class TorchBackend:
@@ -125,8 +125,8 @@ class TorchBackend:
             raise BackendClosed
         if not hasattr(self._own, "network"):
             with self._seating:
-                seat = next((seat for seat in self._seats if seat.free), self._seats[0])
-                seat.thread = threading.current_thread()
+                seat = min(self._seats, key=lambda seat: seat.taken)
+                seat.threads.append(threading.current_thread())
             if self._gpu:
                 torch.cuda.set_device(seat.network.device)
             else:

@@ -19,7 +19,6 @@ class Graphs:
 
     def __init__(self, device: torch.device) -> None:
         self._recording = device.type == "cuda"
-        self._pool = torch.cuda.graph_pool_handle() if self._recording else None
         self._graphs: dict[Hashable, torch.cuda.CUDAGraph | None] = {}
 
     def run(self, key: Hashable, compute: Compute) -> None:
@@ -35,9 +34,11 @@ class Graphs:
     def _recorded(self, compute: Compute) -> torch.cuda.CUDAGraph | None:
         """None if it could not be recorded, of which nothing is left: it is never tried again."""
         graph = torch.cuda.CUDAGraph()
+        # They are replayed one after another, so what they compute with is one memory.
+        others = [other.pool() for other in self._graphs.values() if other is not None]
         try:
             # Other threads may allocate meanwhile: a variant is being loaded, another GPU computes.
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=others[0] if others else None, capture_error_mode="thread_local"):
                 compute()
         except RuntimeError as error:  # what CUDA cannot record, and a want of memory
             _log.warning("steps are not recorded: %s", error)

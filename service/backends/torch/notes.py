@@ -43,8 +43,7 @@ class Notes:
     def __init__(self, network: Network, *, capacity: int, length: int, stride: int) -> None:
         self._device = network.device
         self._notes = torch.zeros((1 + stride, 4, capacity), device=self._device)
-        gpu = self._device.type == "cuda"
-        self._host = torch.zeros(self._notes.shape, pin_memory=True) if gpu else self._notes
+        self._host: torch.Tensor | None = None
         self._shape = (stride, capacity, network.sizes.alignment_heads, length)
         self._looks: torch.Tensor | None = None
 
@@ -76,8 +75,15 @@ class Notes:
 
     def read(self, rows: int, *, steps: int, looks: bool) -> Seen:
         """Of the first rows, once it is there."""
-        if self._host is not self._notes:
-            self._host.copy_(self._notes, non_blocking=True)
-            torch.cuda.current_stream(self._device).synchronize()
         seen = self._looks[:steps, :rows].float().cpu() if looks and self._looks is not None else None
-        return Seen(np.asarray(self._host), seen)
+        return Seen(np.asarray(self._fetched()), seen)
+
+    def _fetched(self) -> torch.Tensor:
+        """Once it is there; a GPU writes it to memory that it reaches by itself."""
+        if self._device.type == "cpu":
+            return self._notes
+        if self._host is None:
+            self._host = torch.zeros(self._notes.shape, pin_memory=True)
+        self._host.copy_(self._notes, non_blocking=True)
+        torch.cuda.current_stream(self._device).synchronize()
+        return self._host

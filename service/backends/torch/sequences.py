@@ -52,11 +52,10 @@ class TorchSequences:
         device = network.device
         self._network, self._on_retry, self._gpu = network, on_retry, device.type == "cuda"
         self.capacity, self.stride = capacity, stride or (GPU_STRIDE if self._gpu else 1)
-        with torch.inference_mode():
-            self._slots = Slots(network, capacity, length)
-            self._rules = Rules.on(device, rules)
-            self._texts = Texts.empty(capacity, device)
-            self._notes = Notes(network, capacity=capacity, length=length, stride=self.stride)
+        self._slots = Slots(network, capacity, length)
+        self._rules = Rules.on(device, rules)
+        self._texts = Texts.empty(capacity, device)
+        self._notes = Notes(network, capacity=capacity, length=length, stride=self.stride)
         self._graphs = Graphs(device)
         self._running: list[Row] = []
         self._place = 1

@@ -51,9 +51,9 @@ class Rules:
 
     @classmethod
     def on(cls, device: torch.device, rules: TokenRules) -> Self:
-        first_mask, mask = (torch.from_numpy(one).to(device) for one in (rules.first_mask, rules.mask))
-        enough = [max(cycle * TIMES, TOKENS) - cycle for cycle in range(1, LONGEST_CYCLE + 1)]
-        return cls(rules.end_token, rules.no_speech_token, first_mask, mask, torch.tensor(enough, device=device))
+        enough = np.array([max(cycle * TIMES, TOKENS) - cycle for cycle in range(1, LONGEST_CYCLE + 1)])
+        parts = (torch.from_numpy(one).to(device) for one in (rules.first_mask, rules.mask, enough))
+        return cls(rules.end_token, rules.no_speech_token, *parts)
 
 
 class Texts:
