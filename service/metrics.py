@@ -246,11 +246,13 @@ def _of_precision(report: PrecisionReport | None) -> Iterator[GaugeMetricFamily]
 def _of_variants(infos: Iterable[ModelInfo]) -> Iterator[GaugeMetricFamily]:
     leases = GaugeMetricFamily("wren_variant_leases", "Requests that use a variant.", labels=("variant",))
     size = GaugeMetricFamily("wren_variant_bytes", "Bytes that the process grew by for it.", labels=("variant",))
+    gpu = GaugeMetricFamily("wren_variant_gpu_bytes", "Bytes that its weights take on GPUs.", labels=("variant",))
     for info in infos:
         if info.memory_bytes is not None:
             leases.add_metric((info.manifest.name,), info.leases)
             size.add_metric((info.manifest.name,), info.memory_bytes)
-    yield from (leases, size)
+            gpu.add_metric((info.manifest.name,), info.gpu_memory_bytes or 0)
+    yield from (leases, size, gpu)
 
 
 def _task_count() -> int:

@@ -23,6 +23,7 @@ class ModelBody(BaseModel):
     state: State
     leases: int
     memory_bytes: int | None
+    gpu_memory_bytes: int | None
     load_ms: float | None
     idle_s: float | None
     failure: str | None
@@ -72,6 +73,7 @@ def model_body(model_id: str, info: ModelInfo) -> ModelBody:
         state=info.state,
         leases=info.leases,
         memory_bytes=info.memory_bytes,
+        gpu_memory_bytes=info.gpu_memory_bytes,
         load_ms=None if info.load_ms is None else round(info.load_ms, 1),
         idle_s=None if info.idle_s is None else round(info.idle_s, 1),
         failure=info.failure,

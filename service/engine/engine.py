@@ -36,7 +36,7 @@ from service.engine.plan import Plan
 from service.engine.precision import Fill, Orders, Signals
 from service.engine.profile import Hosted, speed_of
 from service.engine.resident import read_resident
-from service.engine.room import footprint
+from service.engine.room import GpuMemory, footprint, gpu_footprint
 from service.engine.scheduler import Scheduler
 from service.engine.stays import Stay, Stays
 from service.engine.stock import Stock
@@ -87,6 +87,7 @@ class LocalEngine:
             self._journal,
             limit=planner.budget.memory,
             footprint=self._footprint,
+            gpu=GpuMemory(planner.budget.gpu_memory, self._gpu_footprint),
             idle_s=settings.idle_s,
             forget=self._forget,
         )
@@ -331,6 +332,10 @@ class LocalEngine:
 
     def _footprint(self, manifest: Manifest) -> int:
         return footprint(manifest.total_bytes, self._stock.costs(manifest.name), self._base_bytes)
+
+    def _gpu_footprint(self, manifest: Manifest) -> int:
+        on_gpu = manifest.runtime == "torch" and bool(self._device.gpus.gpus)
+        return gpu_footprint(manifest.total_bytes, self._stock.costs(manifest.name), on_gpu=on_gpu)
 
     async def _forget(self, hosted: Hosted) -> None:
         if self._running is not None:

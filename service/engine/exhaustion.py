@@ -10,6 +10,7 @@ CLASSES = frozenset({"OutOfMemoryError"})
 WORDS = re.compile(
     r"bad[ _]alloc(ation)?\b|can't alloc\b"  # onnxruntime's kernels and sessions; OpenVINO's compiler
     r"|failed to allocate memory|BFCArena"  # onnxruntime's arenas
+    r"|DefaultCPUAllocator: (can't allocate|not enough) memory"  # torch on a CPU
     r"|\bout of memory\b|_ALLOC_FAILED\b",  # CUDA, its libraries, and the drivers of other devices
     re.IGNORECASE,
 )

@@ -156,7 +156,9 @@ class FakeEngine:
     async def unload_model(self, name: str) -> tuple[ModelInfo, ...]:
         gone = [info for info in self._variants(name) if info.state == "loaded"]
         for info in gone:
-            self._become(replace(info, state="available", memory_bytes=None, load_ms=None, idle_s=None))
+            self._become(
+                replace(info, state="available", memory_bytes=None, gpu_memory_bytes=None, load_ms=None, idle_s=None)
+            )
             self._tell("unloaded", info, "it was not wanted")
         names = [info.manifest.name for info in gone]
         return tuple(info for info in self._infos if info.manifest.name in names)
@@ -222,7 +224,9 @@ class FakeEngine:
             self._tell("failed", info, str(error))
             raise error
         if info.state != "loaded":
-            info = replace(info, state="loaded", memory_bytes=LOADED_BYTES, load_ms=LOAD_MS, idle_s=0.0)
+            info = replace(
+                info, state="loaded", memory_bytes=LOADED_BYTES, gpu_memory_bytes=0, load_ms=LOAD_MS, idle_s=0.0
+            )
             self._become(info)
             self._tell("loaded", info, reason)
         return info

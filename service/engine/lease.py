@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from model_store.manifest import Manifest
 from service.engine.profile import Hosted
+from service.engine.types import ModelInfo, State
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +41,22 @@ class Resident:
     def idle_s(self) -> float | None:
         """Seconds since it was last used; None while it is."""
         return None if self.leases else time.monotonic() - self.used_s
+
+    def info(self, manifest: Manifest, state: State, *, failure: str | None) -> ModelInfo:
+        """How it stands with it; `manifest` is what the store has of it."""
+        gpu_bytes = self.hosted.recognizer.backend.device_bytes
+        return ModelInfo(
+            manifest,
+            state,
+            default=False,
+            device="cuda" if gpu_bytes else "cpu",
+            leases=self.leases,
+            memory_bytes=self.memory_bytes,
+            gpu_memory_bytes=gpu_bytes,
+            load_ms=1e3 * self.took_s,
+            idle_s=self.idle_s(),
+            failure=failure,
+        )
 
 
 class Lease:

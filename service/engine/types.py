@@ -91,6 +91,7 @@ class ModelInfo:
         reason: why it is the default of its model.
         leases: requests that use it now.
         memory_bytes: that the process grew by when it was loaded; None unless it is in memory.
+        gpu_memory_bytes: that its weights take on GPUs, 0 for none; None unless it is in memory.
         load_ms: that this took, the smoke test included; None unless it is in memory.
         idle_s: since when nobody has used it; None unless it is in memory and idle.
         failure: why it cannot be loaded, if that was seen lately.
@@ -104,6 +105,7 @@ class ModelInfo:
     reason: str = ""
     leases: int = 0
     memory_bytes: int | None = None
+    gpu_memory_bytes: int | None = None
     load_ms: float | None = None
     idle_s: float | None = None
     failure: str | None = None

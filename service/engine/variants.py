@@ -21,7 +21,7 @@ from service.engine.lease import Lease, Resident
 from service.engine.plan import Planned
 from service.engine.profile import Hosted
 from service.engine.resident import read_resident
-from service.engine.room import Occupant, Room, make_room
+from service.engine.room import GpuMemory, Occupant, Room, make_room_everywhere
 from service.engine.types import Event, Happening, ModelInfo, State
 from service.errors import ModelUnavailable, NoRoom, WrenError
 
@@ -32,6 +32,8 @@ IDLE_S = 300.0
 
 PATIENCE_S = 5.0
 """Seconds of idleness that must be allowed for anything to be loaded ahead of need."""
+
+NO_GPU = GpuMemory(Limit(0, "none"), lambda _: 0)
 
 EXCHANGE_S = 10.0
 """Seconds in which those must be answered who use a variant that is to go, where others wait for that."""
@@ -67,6 +69,7 @@ class Variants:
         *,
         limit: Limit,
         footprint: Callable[[Manifest], int],
+        gpu: GpuMemory = NO_GPU,
         idle_s: float | None,
         forget: Callable[[Hosted], Awaitable[None]],
     ) -> None:
@@ -77,11 +80,12 @@ class Variants:
             journal: is told of each that comes, goes or cannot come.
             limit: of what the process may have resident.
             footprint: bytes that the process is expected to grow by with a variant.
+            gpu: the same of each GPU.
             idle_s: as the setting; None is `IDLE_S`, and never for those that serve by default.
             forget: sees that no executor holds on to a variant.
         """
         self._loader, self._journal = loader, journal
-        self._limit, self._footprint, self._idle_s = limit, footprint, idle_s
+        self._limit, self._footprint, self._gpu, self._idle_s = limit, footprint, gpu, idle_s
         self._forget = forget
         self.serving: Set[str] = frozenset()
         self.exchange_s = EXCHANGE_S
@@ -109,16 +113,8 @@ class Variants:
         if resident is None:
             state: State = "loading" if name in self._loading else "failed" if failure else "available"
             return ModelInfo(manifest, state, default=False, failure=failure)
-        return ModelInfo(
-            manifest,
-            "loaded" if name in self._residents else "draining",
-            default=False,
-            leases=resident.leases,
-            memory_bytes=resident.memory_bytes,
-            load_ms=1e3 * resident.took_s,
-            idle_s=resident.idle_s(),
-            failure=failure,
-        )
+        state = "loaded" if name in self._residents else "draining"
+        return resident.info(manifest, state, failure=failure)
 
     def find(self, manifest: Manifest) -> Resident | None:
         """The variant if this very build of it is in memory."""
@@ -169,7 +165,11 @@ class Variants:
         await self._in_thread(give_back)
         leaving = self.find(without) if without else None
         occupants = [self._occupant(one, going=one is leaving) for one in self._residents.values()]
-        return make_room(self._footprint(manifest), occupants, used_bytes=read_resident().now_bytes, limit=self._limit)
+        needed = self._footprint(manifest), self._gpu.footprint(manifest)
+        used_bytes = read_resident().now_bytes
+        return make_room_everywhere(
+            needed, occupants, used_bytes=used_bytes, limit=self._limit, gpu_limit=self._gpu.limit
+        )
 
     async def exchange(self, old: Manifest, new: Manifest, *, reason: str, urgent: bool) -> Resident:
         """Let a variant go before another comes, for there is no room for both; who asks for the new one waits.
@@ -324,14 +324,16 @@ class Variants:
         await asyncio.gather(*gone)
 
     def _occupant(self, resident: Resident, *, going: bool) -> Occupant:
+        manifest, on_gpu = resident.hosted.manifest, bool(resident.hosted.recognizer.backend.device_bytes)
         return Occupant(
             resident.name,
-            # What it grew by was seen while others computed: it is no less than its files.
-            max(resident.memory_bytes, resident.hosted.manifest.total_bytes),
+            # What it grew by was seen while others computed: it is no less than its files, where they are.
+            max(resident.memory_bytes, 0 if on_gpu else manifest.total_bytes),
             leases=0 if going else resident.leases,
             idle_s=resident.idle_s() or 0.0,
             kept=resident.keep_s == math.inf,
             serving=resident.name in self.serving and not going,
+            gpu_bytes=self._gpu.footprint(manifest) if on_gpu else 0,
         )
 
     def _ended(self, resident: Resident) -> None:

@@ -36,11 +36,12 @@ async def test_model_tells_what_it_is() -> None:
 
 
 async def test_model_tells_how_it_is_in_memory() -> None:
-    used = replace(INT8, leases=2, memory_bytes=90_000_000, load_ms=312.345)
+    used = replace(INT8, leases=2, device="cuda", memory_bytes=90_000_000, gpu_memory_bytes=70_000_000, load_ms=312.345)
     idle = replace(FP32, state="failed", failure="The model 'fake:fp32' cannot be loaded: it is broken.")
     async with client_of(app_of(FakeEngine(FOX, infos=(used, idle)))) as client:
         loaded, failed = [(await client.get(f"/v1/models/{name}")).json() for name in ("fake", "fake:fp32")]
     assert (loaded["leases"], loaded["memory_bytes"], loaded["load_ms"]) == (2, 90_000_000, 312.3)
+    assert (loaded["device"], loaded["gpu_memory_bytes"]) == ("cuda", 70_000_000)
     assert (loaded["idle_s"], loaded["failure"]) == (None, None)
     assert (failed["state"], failed["memory_bytes"]) == ("failed", None)
     assert failed["failure"].endswith("it is broken.")

@@ -42,12 +42,19 @@ def candidate(
 
 
 def budget(
-    *, mb: float = math.inf, latency_ms: float = math.inf, loss: float = 1.0, prefer: Prefer = "balanced"
+    *,
+    mb: float = math.inf,
+    gpu_mb: float = 0,
+    latency_ms: float = math.inf,
+    loss: float = 1.0,
+    prefer: Prefer = "balanced",
 ) -> Budget:
     return Budget(
         memory=Limit(mb * MB, "WREN_MEMORY", chosen=True),
         cores=Limit(2, "the cores that this process may run on"),
-        gpu_memory=Limit(0, "no NVIDIA driver is installed"),
+        gpu_memory=Limit(gpu_mb * MB, "WREN_GPU_MEMORY", chosen=True)
+        if gpu_mb
+        else Limit(0, "no NVIDIA driver is installed"),
         latency=Limit(latency_ms, "WREN_LATENCY", chosen=True),
         wer_loss=Limit(loss, "the default"),
         prefer=prefer,
@@ -63,6 +70,7 @@ def drawn(
         candidates = tuple(_random_candidate(rng, number) for number in range(rng.randint(0, 12)))
         limits = budget(
             mb=rng.choice([math.inf, rng.randint(*mb)]),
+            gpu_mb=rng.choice([math.inf, 0, rng.randint(50, 900)]),
             latency_ms=rng.choice([math.inf, rng.randint(10, 400)]),
             loss=rng.choice(losses),
             prefer=rng.choice(["balanced", "accuracy", "speed"]),
@@ -79,6 +87,7 @@ def _random_candidate(rng: random.Random, number: int) -> Candidate:
         speed=round(rng.uniform(20, 400), 1),
         executors=rng.choice([1, 2, 4]),
         rows=rng.choice([1, 2, 4, 8]),
+        gpu_bytes=rng.choice([0, 0, rng.randint(80, 900)]) * MB,
     )
     return replace(
         candidate(f"tiny:{number}", loss=rng.choice([None, 0.0, round(rng.uniform(-0.5, 4), 2)])),

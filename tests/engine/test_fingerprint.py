@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 
 from model_store.registry import Registry
-from service.engine.device import read_device
+from service.engine.device import Gpu, Gpus, read_device
 from service.engine.fingerprint import Conditions, Machine, key, machine
+from tests.engine.hosting import manifest_of
 from tests.store import STORE
 
 ONE_CORE = Conditions(threads=1, executors=None, memory_class=4)
@@ -45,6 +46,31 @@ def test_a_variant_on_two_runtimes_is_measured_anew_when_one_changes(versions: d
     manifest = MANIFEST.model_copy(update={"runtime": "openvino"})
     known = replace(MACHINE, versions={"onnxruntime": "1.2", "openvino": "1"})
     assert key(manifest, replace(MACHINE, versions=versions), ONE_CORE) != key(manifest, known, ONE_CORE)
+
+
+ON_TORCH = MANIFEST.model_copy(update={"runtime": "torch"})
+WITH_GPU = replace(MACHINE, gpus=("H100", "driver 580.1"))
+
+
+@pytest.mark.parametrize(
+    "gpus", [(), ("T4", "driver 580.1"), ("H100", "driver 590.2"), ("H100", "H100", "driver 580.1")]
+)
+def test_a_variant_on_torch_is_measured_anew_with_other_gpus_or_another_driver(gpus: tuple[str, ...]) -> None:
+    assert key(ON_TORCH, replace(WITH_GPU, gpus=gpus), ONE_CORE) != key(ON_TORCH, WITH_GPU, ONE_CORE)
+
+
+def test_a_gpu_changes_nothing_for_what_computes_on_the_cpu() -> None:
+    assert key(MANIFEST, WITH_GPU, ONE_CORE) == KEY
+
+
+def test_what_was_measured_by_an_earlier_wren_is_found() -> None:
+    assert key(manifest_of("tiny:int8"), MACHINE, ONE_CORE) == "2fd6678af872d8d2"
+
+
+def test_a_machine_has_the_gpus_that_may_be_used() -> None:
+    gpus = Gpus((Gpu("T4", 1, 1), Gpu("H100", 1, 1)), "by nvidia-smi", driver="580.1")
+    assert machine(read_device(gpus=gpus)).gpus == ("T4", "H100", "driver 580.1")
+    assert machine(read_device()).gpus == ()
 
 
 def test_other_files_are_measured_anew() -> None:

@@ -18,6 +18,13 @@ def test_each_limit_by_itself_is_told_with_what_it_lets_in() -> None:
     assert [str(way) for way in found] == ["214 MB of memory for tiny:a", "1.3 points of WER lost for tiny:c"]
 
 
+def test_more_memory_of_a_gpu_is_a_way() -> None:
+    one = replace(BASE, costs=replace(COSTS, gpu_bytes=1_000_000_001))
+    (way,) = ways(plan([one], budget(gpu_mb=900)))
+    assert str(way) == "1001 MB of GPU memory for tiny:fp32"
+    assert plan([one], way.within(budget(gpu_mb=900))).chosen
+
+
 def test_two_limits_are_moved_where_one_is_not_enough() -> None:
     far = candidate("tiny:far", mb=900, latency_ms=90)
     near = candidate("tiny:near", mb=120, latency_ms=60)
@@ -55,7 +62,7 @@ def test_a_way_leads_somewhere_and_a_shorter_one_does_not(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_a_way_is_found_wherever_a_larger_budget_would_help(seed: int) -> None:
     for candidates, limits in drawn(seed, mb=(20, 200), losses=(0.0, 1.0)):
-        helped = chosen(candidates, budget(loss=99, mb=10_000, latency_ms=10_000))
+        helped = chosen(candidates, budget(loss=99, mb=10_000, gpu_mb=10_000, latency_ms=10_000))
         tried = plan(candidates, limits)
         assert bool(tried.chosen or ways(tried)) == bool(helped)
 

@@ -119,6 +119,26 @@ def test_fewer_rows_are_taken_to_be_slower() -> None:
     assert (few.memory_bytes, all_.memory_bytes) == (200 * MB, 235 * MB)
 
 
+ON_GPU = replace(BASE, costs=replace(COSTS, gpu_bytes=1000 * MB))
+"""Its rows are in the GPU's memory, and each of its two executors has a GPU."""
+
+
+@pytest.mark.parametrize(("gpu_mb", "rows"), [(math.inf, 4), (1030, 4), (1029, 3), (1010, 2), (1000, 1)])
+def test_on_a_gpu_rows_are_given_up_for_its_memory_alone(gpu_mb: float, rows: int) -> None:
+    (chosen,) = plan([ON_GPU], budget(mb=200, gpu_mb=gpu_mb)).chosen
+    assert (chosen.executors, chosen.rows) == (2, rows)
+    assert (chosen.memory_bytes, chosen.gpu_bytes) == (200 * MB, (1000 + 5 * (rows - 1)) * MB)
+    assert ("the GPU's memory has room for" in chosen.reason) == (rows != 4)
+
+
+def test_what_a_gpu_has_no_room_for_is_ruled_out_with_both_figures() -> None:
+    assert reasons(plan([ON_GPU], budget(gpu_mb=900))) == {
+        "tiny:fp32": ["needs 1000 MB of GPU memory, there are 900 MB (WREN_GPU_MEMORY)"]
+    }
+    none = "needs 1000 MB of GPU memory, there are 0 MB (no NVIDIA driver is installed)"
+    assert reasons(plan([ON_GPU], budget())) == {"tiny:fp32": [none]}
+
+
 def test_nothing_to_choose_from_is_an_empty_plan() -> None:
     assert plan([], budget()) == Plan(budget(), (), ())
 
@@ -138,6 +158,7 @@ def test_all_that_is_chosen_fits_and_each_exclusion_is_true(seed: int) -> None:
         found = plan(candidates, limits)
         for one in found.chosen:
             assert one.memory_bytes <= limits.memory.amount
+            assert one.gpu_bytes <= limits.gpu_memory.amount
             assert 1 <= one.rows <= one.costs.rows
             assert 1 <= one.executors <= one.costs.executors
             assert fits(one.candidate, limits)
@@ -166,6 +187,7 @@ def larger(limits: Budget) -> Budget:
     return replace(
         limits,
         memory=replace(limits.memory, amount=limits.memory.amount * 1.5),
+        gpu_memory=replace(limits.gpu_memory, amount=limits.gpu_memory.amount * 1.5),
         latency=replace(limits.latency, amount=limits.latency.amount * 1.5),
         wer_loss=replace(limits.wer_loss, amount=limits.wer_loss.amount + 0.7),
     )
@@ -180,6 +202,7 @@ def passed(one: Candidate, limits: Budget) -> dict[str, bool]:
         "unevaluated": one.wer_loss is None and not any_loss,
         "wer_loss": one.wer_loss is not None and one.wer_loss > limits.wer_loss.amount,
         "memory": isinstance(costs, Costs) and costs.memory_bytes > limits.memory.amount,
+        "gpu_memory": isinstance(costs, Costs) and costs.gpu_bytes > limits.gpu_memory.amount,
         "latency": isinstance(costs, Costs) and costs.latency_ms > limits.latency.amount,
     }
 

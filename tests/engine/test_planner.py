@@ -1,16 +1,17 @@
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from model_store.manifest import Manifest
 from model_store.registry import Registry
+from service.engine import fingerprint
 from service.engine.budget import Asked
 from service.engine.choice import AUTO
-from service.engine.device import read_device
+from service.engine.device import Gpu, Gpus, read_device
 from service.engine.engine import LocalEngine
 from service.engine.fingerprint import Conditions
 from service.engine.forming import EncodeCosts, Layout, Point
+from service.engine.gpu import CONTEXT_BYTES
 from service.engine.plan import Plan
 from service.engine.planner import Planner
 from service.engine.profile import Profile, Service, Timings
@@ -21,6 +22,7 @@ from tests.engine.plans import MB
 from tests.engine.recordings import TINY, request, talk
 from tests.engine.stores import linked_store
 
+GB = 1000 * MB
 NAMES = (f"{TINY}:fp32", f"{TINY}:int8")
 
 
@@ -90,13 +92,30 @@ def test_what_cannot_run_here_says_why(store: Path) -> None:
     fp32, int8 = manifests(store)
     device = read_device()
     Profiles(store, device).refuse(int8, "illegal instruction", Conditions.of(device, threads=1))
-    absent = next((name for name in ("torch", "openvino") if find_spec(name) is None), None) or pytest.skip("all there")
-    foreign = fp32.model_copy(update={"runtime": absent, "files": ()})
-    known = planner(store).known((foreign, int8))
-    assert known.unable == {
-        f"{TINY}:fp32": f'needs {absent}, which is not installed: pip install "wren-asr[{absent}]"',
-        f"{TINY}:int8": "illegal instruction",
+    assert planner(store).known((fp32, int8)).unable == {f"{TINY}:int8": "illegal instruction"}
+
+
+def test_what_a_runtime_is_missing_for_says_how_to_install_it(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(fingerprint.DISTRIBUTIONS, "torch", "no-such-distribution")
+    foreign = manifests(store)[0].model_copy(update={"runtime": "torch", "files": ()})
+    assert planner(store).known((foreign,)).unable == {
+        f"{TINY}:fp32": 'needs torch, which is not installed: pip install "wren-asr[torch]"'
     }
+
+
+def test_what_is_to_compute_on_a_gpu_that_is_not_there_cannot_run(store: Path) -> None:
+    foreign = manifests(store)[0].model_copy(update={"runtime": "torch", "files": ()})
+    for asked, why in (("cuda", "needs a GPU, for WREN_DEVICE=cuda: no NVIDIA driver is installed"), ("auto", None)):
+        device = read_device(gpus=Gpus((), "no NVIDIA driver is installed", asked=asked))
+        found = Planner(Registry(store), device, settings(store)).known((foreign,))
+        assert found.unable.get(f"{TINY}:fp32") == why
+
+
+def test_what_is_left_of_a_gpu_is_for_weights_and_caches(store: Path) -> None:
+    assert planner(store).gpu_bytes == 0
+    gpus = Gpus((Gpu("T4", 16 * GB, 15 * GB),), "by nvidia-smi")
+    one = Planner(Registry(store), read_device(gpus=gpus), settings(store, gpu_memory=4 * GB))
+    assert (one.budget.gpu_memory.reason, one.gpu_bytes) == ("WREN_GPU_MEMORY", 4 * GB - CONTEXT_BYTES)
 
 
 def test_the_stamp_changes_with_the_profiles(store: Path) -> None:
