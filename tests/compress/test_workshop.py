@@ -44,6 +44,19 @@ wer_growth = 1.0
 """
 
 
+PRUNED_ON_TORCH = b"""
+name = "pruned30-torch"
+precision = "fp16"
+runtime = "torch"
+[[steps]]
+step = "prune"
+share = 0.3
+[[steps]]
+step = "quantise"
+form = "fp16"
+"""
+
+
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     return Registry(writable_store(tmp_path_factory.mktemp("store")))
@@ -138,6 +151,15 @@ def test_without_a_gate_and_recordings_a_variant_is_registered_unjudged(registry
     outcome = workshop(registry).build(TINY, recipe, Material())
     assert (outcome.evaluation, outcome.growth) == (None, None)
     assert registry.get(TINY, "unjudged").evaluations == ()
+
+
+def test_a_pruned_variant_for_torch_is_registered(registry: Registry) -> None:
+    pytest.importorskip("torch", exc_type=ModuleNotFoundError)
+    workshop(registry).build(TINY, read(PRUNED_ON_TORCH, origin="pruned30-torch.toml"), Material())
+    manifest = registry.get(TINY, "pruned30-torch")
+    assert (manifest.runtime, manifest.precision, manifest.parent) == ("torch", "fp16", "fp32")
+    assert set(manifest.digests) == {"config.json", "tokenizer.json", "weights.safetensors"}
+    assert registry.verify(TINY, "pruned30-torch") == ()
 
 
 def test_a_model_that_is_not_there_is_told(registry: Registry, material: Material) -> None:
