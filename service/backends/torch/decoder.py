@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from service.backends.torch.attention import Angles, Rotary, turned, weights
+from service.backends.torch.attention import Angles, Rotary, shares, turned
 from service.backends.torch.layers import FeedForward, Heads, Norm
 from service.backends.torch.network import Layers, Sizes
 from service.backends.torch.products import Product
@@ -68,7 +68,7 @@ class Decoder:
             keys, values = cross.keys[index][:rows], cross.values[index][:rows]
             if looks and layer.alignment is not None:
                 ours = layer.alignment
-                seen.append(weights(query[:, ours], keys[:, ours], there, layer.cross.scale))
+                seen.append(shares(query[:, ours], keys[:, ours], there, layer.cross.scale, torch.float32))
             x.add_(layer.cross.attended(query, keys, values, there))
             x.add_(layer.feed_forward(x))
         logits = self._embedding(self._norm(_chosen(x.view(rows, count, -1), wanted)))

@@ -16,6 +16,9 @@ LARGEST = 127
 FEW = 64
 """Rows up to which torch's product with int8 weights is faster on a CPU than to widen them first."""
 
+_ALIGNED = 64
+"""Bytes: where a file is mapped, a tensor can begin anywhere, and torch's product with int8 weights faults there."""
+
 _SMALLEST = 1e-12
 """A scale is never zero, so that a row of zeros is not divided by it."""
 
@@ -99,6 +102,8 @@ class Int8Weights:
         self.weight, self.scale, self.bias = matrix.weight, matrix.scale[:, None], bias
         self.inputs, self.dtype, self.out = matrix.weight.shape[1], dtype, out
         self._direct = self.weight.device.type == "cpu" and dtype == torch.bfloat16
+        if self._direct and self.weight.data_ptr() % _ALIGNED:
+            self.weight = self.weight.clone()
         self._rounded_scale = matrix.scale.to(dtype)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
@@ -132,7 +137,7 @@ class Int8Dynamic:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         scale = x.abs().amax(1, keepdim=True).float().mul_(1 / LARGEST).clamp_min_(_SMALLEST)
-        y = self._product(x.div(scale).round_().to(torch.int8)) * scale
+        y = self._product(x.div(scale).round_().to(torch.int8)).float().mul_(scale)
         return (y.mul_(self.scale) if self.bias is None else torch.addcmul(self.bias, y, self.scale)).to(self.out)
 
     def look_up(self, tokens: torch.Tensor) -> torch.Tensor:
