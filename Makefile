@@ -39,6 +39,9 @@ serve: models
 
 models: .venv/.base $(if $(GPU),.venv/.cuda)
 	@$(BIN)/wren models pull $(MODELS)
+	@$(if $(GPU),for model in $(filter-out silero-vad,$(MODELS)); do \
+		test -d "$(WREN_STORE)/$$model/int8-torch" || \
+		$(BIN)/wren compress "$$model" -r fp16-torch -r int8-torch || exit 1; done)
 
 test: .venv/.dev
 	@$(BIN)/wren models pull $(TEST_MODELS)
