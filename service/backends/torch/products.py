@@ -22,7 +22,7 @@ _ALIGNED = 64
 _SMALLEST = 1e-12
 """A scale is never zero, so that a row of zeros is not divided by it."""
 
-_CUDA_ROWS, _CUDA_MULTIPLE = 32, 8
+_GPU_ROWS, _GPU_MULTIPLE = 32, 8
 """torch._int_mm on CUDA takes more than 16 rows, and inputs and outputs by eight."""
 
 
@@ -127,9 +127,9 @@ class Int8Dynamic:
     def __init__(self, matrix: Matrix, bias: torch.Tensor | None, dtype: torch.dtype, out: torch.dtype) -> None:
         assert matrix.scale is not None
         self.outputs, self.inputs = matrix.weight.shape
-        self._cuda = matrix.weight.device.type == "cuda"
-        self._more_inputs = -self.inputs % _CUDA_MULTIPLE if self._cuda else 0
-        more_outputs = -self.outputs % _CUDA_MULTIPLE if self._cuda else 0
+        self._on_gpu = matrix.weight.device.type != "cpu"
+        self._more_inputs = -self.inputs % _GPU_MULTIPLE if self._on_gpu else 0
+        more_outputs = -self.outputs % _GPU_MULTIPLE if self._on_gpu else 0
         self.weight = F.pad(matrix.weight, (0, self._more_inputs, 0, more_outputs))
         self.scale, self.dtype, self.out = matrix.scale, dtype, out
         self.bias = None if bias is None else bias.float()
@@ -146,9 +146,9 @@ class Int8Dynamic:
 
     def _product(self, rounded: torch.Tensor) -> torch.Tensor:
         rows = len(rounded)
-        if not self._cuda:
+        if not self._on_gpu:
             return torch._int_mm(rounded, self._transposed)  # noqa: SLF001
-        padded = F.pad(rounded, (0, self._more_inputs, 0, max(0, _CUDA_ROWS - rows)))
+        padded = F.pad(rounded, (0, self._more_inputs, 0, max(0, _GPU_ROWS - rows)))
         return torch._int_mm(padded, self._transposed)[:rows, : self.outputs]  # noqa: SLF001
 
 

@@ -43,6 +43,10 @@ class Weights:
         other.prefix, other._kept = f"{self.prefix}{prefix}.", self._kept
         return other
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What nobody has taken yet."""
+        return dict(self._tensors)
+
     @property
     def kept_bytes(self) -> int:
         """Of all that was given out."""
