@@ -40,3 +40,13 @@ def size(asked: argparse.Namespace, given: float | None, *, full: float, trial: 
     if given is not None:
         return given
     return full if asked.data else trial
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """What torch computes on. It is put where servers, engines and processes that are started find it."""
+    parser.add_argument("--device", type=_device, help="as WREN_DEVICE, which it stands for [auto]")
+
+
+def _device(name: str) -> str:
+    os.environ["WREN_DEVICE"] = name
+    return name

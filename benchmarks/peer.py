@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,9 +14,10 @@ from tests.convert.originals import original
 
 SCRIPT = Path(__file__).parent / "peers" / "fasterwhisper.py"
 
-Compute = Literal["float32", "int8"]
+Compute = Literal["float32", "float16", "int8"]
+PeerDevice = Literal["cpu", "cuda"]
 
-COMPUTE: dict[str, Compute] = {"fp32": "float32", "int8": "int8"}
+COMPUTE: dict[str, Compute] = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
 """What faster-whisper calls a precision of ours."""
 
 
@@ -30,11 +32,12 @@ class Answer:
 class Peer:
     """A faster-whisper process, beam 1, its other settings as they come."""
 
-    def __init__(self, python: Path, model: str, compute: Compute, *, threads: int) -> None:
+    def __init__(self, python: Path, model: str, compute: Compute, *, threads: int, device: PeerDevice = "cpu") -> None:
         self.name = f"faster-whisper {compute}"
         folder = original(model)
         # -P: no file beside the script may stand for a package.
         command = [str(python), "-P", str(SCRIPT), str(folder), "--compute", compute, "--threads", str(threads)]
+        command += ["--device", device]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         ready = self._read()
         self.versions: dict[str, str] = ready["versions"]
@@ -51,6 +54,14 @@ class Peer:
     ) -> Answer:
         """`waveform` decodes the file outside of the time; `batch` takes the batched pipeline, for long recordings."""
         asked = {"path": str(path), "language": language, "waveform": waveform, "words": words, "batch": batch}
+        return self._answer({**asked, "clips": []})
+
+    def windows(self, waveform: Path, clips: Sequence[tuple[float, float]], *, language: str, batch: int) -> Answer:
+        """The stretches of an .npy of samples, in seconds, so many at a time; no speech detection, no decoding."""
+        asked = {"path": str(waveform), "language": language, "waveform": True, "words": False, "batch": batch}
+        return self._answer({**asked, "clips": clips})
+
+    def _answer(self, asked: Mapping[str, object]) -> Answer:
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         answer = self._read()

@@ -6,7 +6,8 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,11 +18,14 @@ from rich.table import Table
 from benchmarks.speech import Utterance
 from model_store.evaluate import datasets
 from service.engine.device import read_device
+from service.engine.gpu import read_gpus
 
 WIDTH = 160
 """Columns where the output is no terminal."""
 
 PACKAGES = ("onnxruntime", "numpy", "av", "soxr", "jiwer", "whisper-normalizer")
+
+EXTRAS = ("torch", "openvino")
 
 ROOT = Path(__file__).parents[1]
 
@@ -72,11 +76,17 @@ def _rounded(value: object) -> object:
 def hardware() -> dict[str, object]:
     device = read_device()
     load = [round(one, 2) for one in os.getloadavg()]
-    return {"cpu": device.cpu, "cores": device.cores, "features": device.features, "load_average": load}
+    gpus = read_gpus(os.environ.get("WREN_DEVICE", "auto"))
+    cards = {"gpus": [gpu.name for gpu in gpus.gpus], "driver": gpus.driver}
+    return {"cpu": device.cpu, "cores": device.cores, "features": device.features, "load_average": load, **cards}
 
 
 def versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    found = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    for name in EXTRAS:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def commit() -> str:
