@@ -8,18 +8,25 @@ import numpy as np
 import pytest
 
 from service.audio.types import SAMPLE_RATE, Samples
-from service.backends.onnx import OnnxBackend, OnnxMemory
-from service.backends.sequences import Ended, Hypothesis, Job
+from service.backends.base import Backend, EncoderBatch
+from service.backends.onnx import OnnxMemory
+from service.backends.sequences import Ended, Hypothesis, Job, Memory
+from service.backends.torch.memory import TorchMemory
 from service.recognition.decoding import decode
 from service.recognition.families import load
 from service.recognition.families.base import Family
 from service.recognition.types import Options, Task
 from tests.audio.speech import talk
-from tests.recognition.models import BASE, TINY, backend, batch_of
+from tests.recognition.models import BASE, TINY, backend
 from tests.store import folder
+from tests.torch_variants import torch_backend
 
 MOONSHINE = "moonshine-tiny"
-CASES = ((TINY, "fp32"), (TINY, "int8"), (BASE, "int8"), (MOONSHINE, "fp32"), (MOONSHINE, "int8"))
+CASES = (
+    *((TINY, "fp32"), (TINY, "int8"), (BASE, "int8"), (MOONSHINE, "fp32"), (MOONSHINE, "int8")),
+    *((TINY, "fp32-torch"), (TINY, "bf16-torch"), (TINY, "int8-torch"), (BASE, "int8-torch")),
+    *((MOONSHINE, "fp32-torch"), (MOONSHINE, "int8-torch")),
+)
 
 TICK = SAMPLE_RATE // 100
 """Samples of a frame; an encoder position is two."""
@@ -45,8 +52,23 @@ def family(model: str) -> Family:
     return load(folder(model, "int8"))
 
 
-def onnx(case: tuple[str, str]) -> OnnxBackend:
-    return backend(*case)
+def loaded(case: tuple[str, str]) -> Backend:
+    return torch_backend(*case) if case[1].endswith("-torch") else backend(*case)
+
+
+def encoded(case: tuple[str, str], *indices: int) -> Sequence[Memory]:
+    features = [family(case[0]).features(windows()[index], full=False, waveform=True) for index in indices]
+    if not loaded(case).takes_samples:
+        features = [family(case[0]).features(windows()[index], full=False) for index in indices]
+    return loaded(case).encode(EncoderBatch.of(features))
+
+
+def layers(memory: Memory) -> Sequence[np.ndarray]:
+    """Keys and values, in turn."""
+    if isinstance(memory, OnnxMemory):
+        return memory.layers
+    assert isinstance(memory, TorchMemory)
+    return [one.float().numpy() for one in (*memory.layers.keys, *memory.layers.values)]
 
 
 @cache
@@ -58,9 +80,9 @@ def windows() -> tuple[Samples, ...]:
 
 
 @cache
-def memory(case: tuple[str, str], index: int) -> OnnxMemory:
+def memory(case: tuple[str, str], index: int) -> Memory:
     """Of a window encoded alone."""
-    (found,) = onnx(case).encode(batch_of(family(case[0]), windows()[index]))
+    (found,) = encoded(case, index)
     return found
 
 
@@ -78,13 +100,13 @@ def jobs(case: tuple[str, str]) -> tuple[Job, ...]:
 
 @cache
 def alone(case: tuple[str, str]) -> tuple[Hypothesis, ...]:
-    return tuple(decode(onnx(case), family(case[0]), [job])[0] for job in jobs(case))
+    return tuple(decode(loaded(case), family(case[0]), [job])[0] for job in jobs(case))
 
 
 def together(case: tuple[str, str], given: Sequence[Job], rng: random.Random) -> list[Ended]:
     """The jobs in a batch of random size that they join when there is room; now and then one is dropped."""
     length = max(job.memory.length for job in given) + rng.choice((0, 1, 2, 3, 50, 333))
-    rows = onnx(case).sequences(family(case[0]), capacity=rng.randrange(2, 9), length=length)
+    rows = loaded(case).sequences(family(case[0]), capacity=rng.randrange(2, 9), length=length)
     waiting, ended = list(given), []
     while waiting or len(rows):
         count = min(rng.randrange(4), len(waiting), rows.capacity - len(rows))
@@ -120,12 +142,10 @@ def test_a_row_decodes_in_any_company_as_alone(case: tuple[str, str], seed: int)
 @pytest.mark.parametrize("case", CASES, ids=":".join)
 def test_a_row_of_a_padded_batch_is_encoded_as_alone(case: tuple[str, str]) -> None:
     order = random.Random(5).sample(range(CHEAP), 6)
-    batch = batch_of(family(case[0]), *(windows()[index] for index in order))
-    found = onnx(case).encode(batch)
+    found = encoded(case, *order)
     assert len(found) == len(order)
     for ours, index in zip(found, order, strict=True):
         theirs = memory(case, index)
         assert ours.length == theirs.length
-        np.testing.assert_array_equal(ours.log_weights, theirs.log_weights)
-        for layer, single in zip(ours.layers, theirs.layers, strict=True):
+        for layer, single in zip(layers(ours), layers(theirs), strict=True):
             np.testing.assert_array_equal(layer, single)

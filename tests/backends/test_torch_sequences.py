@@ -9,6 +9,7 @@ import torch
 
 from service.backends.decoding import DecodeBatch
 from service.backends.sequences import Ended, Hypothesis, Job, Prompt
+from service.backends.torch.memory import UNROLLED
 from service.backends.torch.sequences import TorchSequences, _Step
 from service.backends.torch.texts import gumbel
 from service.errors import RecognitionFailed
@@ -181,7 +182,7 @@ def test_a_row_whose_logits_are_no_numbers_fails_alone(stride: int) -> None:
 
 def test_a_memory_that_does_not_fit_is_its_own_fault() -> None:
     rows = batch(TableNetwork(), capacity=2)
-    long = Job(memory(1, LENGTH + 1), Prompt((35,), 0), 5)
+    long = Job(memory(1, UNROLLED + 1), Prompt((35,), 0), 5)
     (refused,) = rows.join([job(1), long])
     assert refused.job is long
     assert isinstance(refused.result, ValueError)

@@ -10,6 +10,10 @@ from service.backends.base import MASKED, Floats
 from service.backends.sequences import Memory
 from service.backends.torch.network import Layers, Network, Sizes, Tensors
 
+UNROLLED = 64
+"""Positions that a processor adds up side by side, or a multiple of them. What is left over is added in another order,
+and in bfloat16 a row's text would hang on the length of its batch: so none is left over."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TorchMemory:
@@ -28,10 +32,10 @@ class Slots:
 
     def __init__(self, network: Network, capacity: int, length: int) -> None:
         sizes, self._device, self._dtype = network.sizes, network.device, network.dtype
-        self._capacity, self.length = capacity, length
+        self._capacity, self.length = capacity, unrolled(length)
         self._caches = self._zeros(sizes.self_heads, sizes.positions, sizes.head)
-        self._cross = self._zeros(sizes.cross_heads, length, sizes.head)
-        self._log_weights = torch.full((capacity, length), MASKED, dtype=network.dtype, device=network.device)
+        self._cross = self._zeros(sizes.cross_heads, self.length, sizes.head)
+        self._log_weights = torch.full((capacity, self.length), MASKED, dtype=network.dtype, device=network.device)
 
     def put(self, slot: int, memory: Memory) -> None:
         """Let a row read a memory; what a longer one left behind it is masked.
@@ -74,8 +78,13 @@ class Slots:
 
 def row_bytes(sizes: Sizes, dtype: torch.dtype, length: int) -> int:
     """What a slot takes."""
+    length = unrolled(length)
     vectors = sum(sizes.self_heads) * sizes.positions + sum(sizes.cross_heads) * length
     return 2 * vectors * sizes.head * dtype.itemsize
+
+
+def unrolled(length: int) -> int:
+    return -(-length // UNROLLED) * UNROLLED
 
 
 def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 
 from service.backends.sequences import Ended, Job, TokenRules
 from service.backends.torch.graphs import Graphs
-from service.backends.torch.memory import Slots
+from service.backends.torch.memory import Slots, unrolled
 from service.backends.torch.network import Network
 from service.backends.torch.notes import Notes
 from service.backends.torch.rows import Row
@@ -20,9 +20,6 @@ from service.backends.torch.texts import Rules, Texts
 
 GPU_STRIDE = 8
 """Tokens between two looks of the host at a GPU: it then waits a few milliseconds, and a dozen texts go on."""
-
-SPAN = 64
-"""Cache positions that are read are a multiple of this: there are few such numbers, and sums are added up as alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ class TorchSequences:
         self._slots = Slots(network, capacity, length)
         self._rules = Rules.on(device, rules)
         self._texts = Texts.empty(capacity, device)
-        self._notes = Notes(network, capacity=capacity, length=length, stride=self.stride)
+        self._notes = Notes(network, capacity=capacity, length=self._slots.length, stride=self.stride)
         self._graphs = Graphs(device)
         self._running: list[Row] = []
         self._place = 1
@@ -90,7 +87,7 @@ class TorchSequences:
         longest = max((row.reach(self.stride) for row in running), default=0)
         step = _Step(
             self._rounded(len(running)),
-            min(-(-longest // SPAN) * SPAN, self._network.sizes.positions),
+            min(unrolled(longest), self._network.sizes.positions),
             sampled=any(row.job.temperature > 0 for row in running),
             aligned=any(row.job.aligned for row in running),
         )
@@ -133,7 +130,7 @@ class TorchSequences:
             tokens,
             torch.zeros_like(tokens[:, 0]),
             *self._slots.rows(first, count),
-            span=min(-(-tokens.shape[1] // SPAN) * SPAN, self._network.sizes.positions),
+            span=min(unrolled(tokens.shape[1]), self._network.sizes.positions),
             wanted=(job.prompt.start, end),
             looks=aligned,
         )
