@@ -2,6 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import service.backends.torch  # noqa: F401 - how torch's threads wait is settled before a test imports torch
 from tests.live import LiveServer, wren_serve
 
 LIMITS = {
