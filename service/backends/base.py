@@ -1,8 +1,8 @@
 """The seam to one loaded variant on one device: arrays in, arrays out.
 
 A backend knows nothing of audio, text, requests or queues. Several threads may use it at once; `Rows` belong to the
-thread that opened them. A row's outcome is the same in any company, to the rounding of its arithmetic at most: what cannot
-be computed so is computed row by row. An encoder-decoder is used so:
+thread that opened them. A row's outcome is the same in any company, to the rounding of its arithmetic at most: what
+cannot be computed so is computed row by row. An encoder-decoder is used so:
 
     (memory,) = backend.encode(batch)              # once a window; a memory a row
     rows = backend.sequences(rules, capacity=8, length=memory.length)

@@ -46,6 +46,9 @@ TOLERANCE = 1e-4
 """Of a log-probability or an attention weight. With the kernels for AVX-512 the difference is none at all; elsewhere a
 sum may be split up by the number of rows, and a few units of the last place are allowed for it."""
 
+TOLERANCE_BF16 = 0.1
+"""There a unit of the last place is 0.4 %, of a logit 0.03 to 0.06, and some products differ by one for a row alone."""
+
 
 @cache
 def family(model: str) -> Family:
@@ -125,6 +128,7 @@ def test_a_row_decodes_in_any_company_as_alone(case: tuple[str, str], seed: int)
     order = rng.sample(range(len(LENGTHS)), rng.randrange(6, len(LENGTHS) + 1))
     indices = {jobs(case)[index]: index for index in order}
     ended = together(case, list(indices), rng)
+    tolerance = TOLERANCE_BF16 if case[1].startswith("bf16") else TOLERANCE
     assert len(ended) > len(order) // 2
     for one in ended:
         ours, theirs = one.result, alone(case)[indices[one.job]]
@@ -134,9 +138,9 @@ def test_a_row_decodes_in_any_company_as_alone(case: tuple[str, str], seed: int)
         np.testing.assert_allclose(
             [*ours.logprobs, ours.end_logprob, ours.no_speech_prob],
             [*theirs.logprobs, theirs.end_logprob, theirs.no_speech_prob],
-            atol=TOLERANCE,
+            atol=tolerance,
         )
-        np.testing.assert_allclose(ours.attention, theirs.attention, atol=TOLERANCE)
+        np.testing.assert_allclose(ours.attention, theirs.attention, atol=tolerance)
 
 
 @pytest.mark.parametrize("case", CASES, ids=":".join)
