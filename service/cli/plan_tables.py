@@ -49,7 +49,8 @@ def excluded(plan: Plan) -> Table:
 
 
 def _costs(one: Planned) -> tuple[str, str, str]:
-    return shown_size(one.memory_bytes), f"{one.costs.latency_ms:.0f} ms", f"{one.speed:.0f}x"
+    memory = shown_size(one.memory_bytes) + (f" + {shown_size(one.gpu_bytes)} GPU" if one.gpu_bytes else "")
+    return memory, f"{one.costs.latency_ms:.0f} ms", f"{one.speed:.0f}x"
 
 
 def _wer(one: Candidate) -> tuple[str, str]:

@@ -327,7 +327,8 @@ def _figures(one: Planned) -> str:
     loss, costs = one.candidate.wer_loss, one.costs
     lost = "loss of WER unknown" if loss is None else f"{loss:+.2f} points of WER against {one.candidate.reference}"
     lost = "the reference for WER" if one.candidate.reference == one.name else lost
-    return f"{costs.latency_ms:.0f} ms, {one.speed:.0f} times real time, {shown_size(one.memory_bytes)}, {lost}"
+    memory = shown_size(one.memory_bytes) + (f" and {shown_size(one.gpu_bytes)} of the GPU's" if one.gpu_bytes else "")
+    return f"{costs.latency_ms:.0f} ms, {one.speed:.0f} times real time, {memory}, {lost}"
 
 
 def cores(budget: Budget) -> str:

@@ -129,6 +129,7 @@ def test_on_a_gpu_rows_are_given_up_for_its_memory_alone(gpu_mb: float, rows: in
     assert (chosen.executors, chosen.rows) == (2, rows)
     assert (chosen.memory_bytes, chosen.gpu_bytes) == (200 * MB, (1000 + 5 * (rows - 1)) * MB)
     assert ("the GPU's memory has room for" in chosen.reason) == (rows != 4)
+    assert f"200 MB and {1000 + 5 * (rows - 1)} MB of the GPU's" in chosen.reason
 
 
 def test_what_a_gpu_has_no_room_for_is_ruled_out_with_both_figures() -> None:
