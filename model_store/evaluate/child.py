@@ -27,7 +27,8 @@ def main() -> None:
 def _obey(order: Order) -> None:
     started = time.perf_counter()
     with Serving(order.store, order.variant, threads=order.threads) as serving:
-        _say(Ready(load_ms=1e3 * (time.perf_counter() - started)))
+        load_ms = 1e3 * (time.perf_counter() - started)
+        _say(Ready(load_ms=load_ms, gpus=serving.gpus(order.variant)))
         meter = Meter()
         energy_j = meter.read()
         for recording in order.recordings:

@@ -27,10 +27,11 @@ class Order(_Line):
 
 
 class Ready(_Line):
-    """The variant is loaded and warm."""
+    """The variant is loaded and warm; `gpus` are those that it computes on."""
 
     kind: Literal["ready"] = "ready"
     load_ms: float
+    gpus: tuple[str, ...] = ()
 
 
 class Heard(_Line):

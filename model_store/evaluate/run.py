@@ -100,7 +100,7 @@ def _computed(
     run = Run(
         variant=manifest.name,
         files=manifest.files,
-        device=f"{read_device().cpu}, {threads} thread{'s' if threads > 1 else ''}",
+        device=", ".join((*ready.gpus, read_device().cpu, f"{threads} thread{'s' if threads > 1 else ''}")),
         threads=threads,
         versions=versions(manifest),
         load_ms=ready.load_ms,

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from service.engine.engine import LocalEngine
+from service.engine.gpu import read_gpus
 from service.engine.types import Request, Served
 from service.recognition.types import Options
 from service.settings import Settings
@@ -38,6 +39,7 @@ class Serving:
         # Other variants are not what is asked for, so their profiles can wait. How wrong this one is will be seen.
         settings = Settings(store=store, model=model, threads=threads, cascade=None, profile_s=0)
         self._engine = LocalEngine(settings, smoke_tests=False)
+        self._asked = settings.device
 
     def __enter__(self) -> Self:
         self._runner.run(self._engine.start())
@@ -46,6 +48,11 @@ class Serving:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._runner.run(self._engine.close())
         self._runner.close()
+
+    def gpus(self, model: str) -> tuple[str, ...]:
+        """Names of the GPUs that a variant in memory computes on."""
+        found = [info.device for info in self._engine.models() if info.manifest.name == model]
+        return tuple(gpu.name for gpu in read_gpus(self._asked).gpus) if "cuda" in found else ()
 
     def transcribe(self, audio: bytes, model: str, *, language: str | None = None, words: bool = False) -> Timed:
         """All that a request costs but HTTP: decoding of the bytes, speech detection, recognition.

@@ -189,12 +189,17 @@ class Loader:
         """What was measured of another variant of the model, of the same precision if there is one.
 
         Timed beside two busy executors, a variant came out at a third of its speed, and with anything from 1 to 8 rows.
+        What computes on a GPU and what does not tell nothing of each other.
         """
-        siblings = [one for one in self._registry.list() if one.model == manifest.model]
+        models = [one for one in self._registry.list() if one.model == manifest.model]
+        siblings = [one for one in models if self._on_gpu(one) == self._on_gpu(manifest)]
         for one in sorted(siblings, key=lambda one: one.precision != manifest.precision):
             if profile := self._profiles.find(one, self._conditions):
                 return replace(profile, reason=f"as {one.name}: {profile.reason}", timings=None, service=None)
         return None
+
+    def _on_gpu(self, manifest: Manifest) -> bool:
+        return manifest.runtime == "torch" and bool(self._device.gpus.gpus)
 
     def _within(self, hosted: Hosted, planned: Planned | None = None) -> Hosted:
         """With no more rows than were planned, or than there is memory for; what is kept on disk knows no budget."""

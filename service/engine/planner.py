@@ -34,8 +34,8 @@ class Planner:
 
     @property
     def gpu_bytes(self) -> int:
-        """That it may use of each GPU for weights and caches; 0 if there is none."""
-        return max(0, int(self.budget.gpu_memory.amount) - CONTEXT_BYTES)
+        """That it may use of each GPU for weights and caches, be it next to nothing; 0 if there is none."""
+        return max(1, int(self.budget.gpu_memory.amount) - CONTEXT_BYTES) if self._device.gpus.gpus else 0
 
     def stamp(self) -> int:
         """Differs once a profile was written or taken away."""

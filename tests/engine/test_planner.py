@@ -116,6 +116,7 @@ def test_what_is_left_of_a_gpu_is_for_weights_and_caches(store: Path) -> None:
     gpus = Gpus((Gpu("T4", 16 * GB, 15 * GB),), "by nvidia-smi")
     one = Planner(Registry(store), read_device(gpus=gpus), settings(store, gpu_memory=4 * GB))
     assert (one.budget.gpu_memory.reason, one.gpu_bytes) == ("WREN_GPU_MEMORY", 4 * GB - CONTEXT_BYTES)
+    assert Planner(Registry(store), read_device(gpus=gpus), settings(store, gpu_memory=100 * MB)).gpu_bytes == 1
 
 
 def test_the_stamp_changes_with_the_profiles(store: Path) -> None:

@@ -11,7 +11,7 @@ from model_store.compress.recipe import shipped
 from model_store.manifest import FILE_NAME, Manifest
 from model_store.registry import Registry, describe
 from service.engine.attempt import NotTried
-from service.engine.device import Gpus, read_device
+from service.engine.device import Gpu, Gpus, read_device
 from service.engine.engine import LocalEngine
 from service.engine.forming import EncodeCosts, Layout, Point
 from service.engine.loading import Loader
@@ -54,6 +54,17 @@ def test_it_is_measured_and_loaded_like_any_other(store: Path) -> None:
     assert (backend.device_bytes, backend.memory_bytes > 50 * MIB) == (0, True)
     assert loader.renew(hosted).recognizer.backend.takes_samples
     backend.close()
+
+
+@pytest.mark.parametrize(("gpus", "taken"), [((), True), ((Gpu("T4", 2**34, 2**34),), False)])
+def test_what_was_measured_on_the_cpu_is_not_taken_over_on_a_gpu(
+    store: Path, tmp_path: Path, gpus: tuple[Gpu, ...], *, taken: bool
+) -> None:
+    own = linked_store(tmp_path, f"{TINY}/int8")
+    (own / TINY / "bf16-torch").symlink_to(store / TINY / "bf16-torch")
+    loader = Loader(Registry(own), read_device(gpus=Gpus(gpus, "", asked="auto")), threads=1, executors=1)
+    loader.settle(Registry(own).get(TINY, "int8"))
+    assert loader.load(manifest(own)).profile.reason.startswith(f"as {TINY}:int8: ") == taken
 
 
 def test_a_gpu_that_was_asked_for_and_is_not_there_is_told(store: Path) -> None:
