@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 
-from benchmarks import options, peer, report
+from benchmarks import options, report
 from benchmarks.clients import SETS, Summary, closed_loop, median, rounds, summary, warm_up
-from benchmarks.peer import COMPUTE
-from benchmarks.servers import Server, opened, peer_versions
+from benchmarks.operating import Operator
+from benchmarks.servers import Server, add_peer_options, opened, peer_versions
 from benchmarks.speech import Utterance
 
 PAUSE_S = 1.0
@@ -69,14 +69,20 @@ def show(turns: Turns, baseline: str | None) -> None:
         report.show(f"Clients: {count}" + (f", beside {baseline}" if baseline else ""), columns, rows)
 
 
+async def devices(server: Server) -> dict[str, str]:
+    """Where its variants compute."""
+    async with Operator(server) as operator:
+        return await operator.devices()
+
+
 def parsed() -> argparse.Namespace:
     parser = options.parser(__doc__, sets=SETS)
     parser.add_argument("--models", nargs="+", default=["whisper-tiny.en:int8"])
     parser.add_argument("--clients", nargs="+", type=int, default=[1, 16])
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--least-s", type=float, help="seconds of a turn at least; default: 15, without --data 2")
-    parser.add_argument("--peer-precision", choices=list(COMPUTE), default="int8")
-    peer.add_option(parser)
+    options.add_device(parser)
+    add_peer_options(parser)
     return parser.parse_args()
 
 
@@ -89,11 +95,13 @@ def main() -> None:
         for server in servers:
             asyncio.run(warm_up(server, utterances))
         turns = take_turns(servers, utterances, asked.clients, repeats=asked.repeats, least_s=least_s)
-    baseline = next((one.name for one in servers if one.name.startswith("faster-whisper")), None)
+        baseline = next((one.name for one in servers if one.name.startswith("faster-whisper")), None)
+        found = [asyncio.run(devices(one)) for one in servers if one.name != baseline]
     show(turns, baseline)
     report.record(
         "load",
         utterances,
+        devices={name: at for one in found for name, at in one.items()},
         peer=peer_versions(asked.peer_python) if baseline else {},
         threads=asked.threads,
         repeats=asked.repeats,

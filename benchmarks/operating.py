@@ -10,7 +10,7 @@ from benchmarks.clients import ROUTE
 from benchmarks.servers import Server
 
 RUNGS = ("fp32", "int8")
-"""The ladder of whisper-tiny.en that is measured, the best first."""
+"""The ladder of whisper-tiny.en that is measured, the best first, where no other is asked for."""
 
 MODEL = "whisper-tiny.en"
 
@@ -56,6 +56,22 @@ class Look(BaseModel):
         return self.models[0].serving.partition(":")[2]
 
 
+class Listed(BaseModel):
+    """The part of a line of `GET /v1/models` that is looked at here."""
+
+    id: str
+    serves: str
+    state: str
+    device: str
+    gpu_memory_bytes: int | None
+
+
+class Models(BaseModel):
+    """`GET /v1/models`."""
+
+    data: tuple[Listed, ...]
+
+
 class Refused(Exception):
     """An order was not carried out; the message has the status, the code and the server's reason."""
 
@@ -90,6 +106,19 @@ class Operator:
     async def waiting_s(self) -> float:
         """Seconds of audio in work."""
         return float((await self._http.get("/health/ready")).json()["waiting_s"])
+
+    async def gpu_bytes(self) -> int:
+        """What the weights of all variants in memory take on GPUs."""
+        return sum(one.gpu_memory_bytes or 0 for one in await self._variants())
+
+    async def devices(self) -> dict[str, str]:
+        """Where each variant in memory computes."""
+        return {one.id: one.device for one in await self._variants() if one.state == "loaded"}
+
+    async def _variants(self) -> list[Listed]:
+        """Without the names that mean one of them."""
+        listed = Models.model_validate(_obeyed(await self._http.get("/v1/models")).json()).data
+        return [one for one in listed if one.id == one.serves]
 
     async def pin(self, variant: str | None, *, model: str | None = None) -> None:
         order = {"pin": variant} | ({"model": model} if model else {})

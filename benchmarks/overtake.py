@@ -19,12 +19,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import soundfile
 
-from benchmarks import options, peer, report
+from benchmarks import options, report
 from benchmarks.clients import SETS, Answer, Run, Summary, ask, summary, warm_up
 from benchmarks.latency import quantile
-from benchmarks.peer import COMPUTE
 from benchmarks.pipeline import waveform
-from benchmarks.servers import Server, opened, peer_versions
+from benchmarks.servers import Server, add_peer_options, opened, peer_versions
 from benchmarks.speech import LONG, Utterance
 from service.audio.types import SAMPLE_RATE
 
@@ -129,8 +128,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="of the file; default: 30, without --data 2")
     parser.add_argument("--clip-s", type=float, default=3.0)
     parser.add_argument("--alone-s", type=float, help="clips without the file; default: 10, without --data 1")
-    parser.add_argument("--peer-precision", choices=list(COMPUTE), default="int8")
-    peer.add_option(parser)
+    add_peer_options(parser)
     return parser.parse_args()
 
 

@@ -17,8 +17,9 @@ from types import MappingProxyType
 
 import httpx
 
+from benchmarks import peer
 from benchmarks.local import variant
-from benchmarks.peer import COMPUTE, Compute
+from benchmarks.peer import COMPUTE, Compute, PeerDevice
 from model_store.manifest import Manifest
 from tests.convert.originals import original
 from tests.live import free_port, wren_serve
@@ -73,7 +74,7 @@ def wren(store: Path, model: str, *, threads: int, settings: Mapping[str, str] =
 
 
 @contextmanager
-def theirs(python: Path, model: str, compute: Compute, *, threads: int) -> Iterator[Server]:
+def theirs(python: Path, model: str, compute: Compute, *, threads: int, device: PeerDevice = "cpu") -> Iterator[Server]:
     """faster-whisper-server, beam 1, its other settings as they come.
 
     Raises:
@@ -82,7 +83,7 @@ def theirs(python: Path, model: str, compute: Compute, *, threads: int) -> Itera
     port = free_port()
     with TemporaryDirectory() as folder:
         config, log = Path(folder) / "models.yaml", Path(folder) / "log"
-        config.write_text(peer_config(original(model), compute, threads=threads))
+        config.write_text(peer_config(original(model), compute, threads=threads, device=device))
         command = [str(python), "-P", "-m", "faster_whisper_server", "--config", str(config)]
         with log.open("wb") as output:
             listening = ["--host", "127.0.0.1", "--port", str(port)]
@@ -96,11 +97,17 @@ def theirs(python: Path, model: str, compute: Compute, *, threads: int) -> Itera
             process.wait(timeout=STOP_S)
 
 
-def peer_config(weights: Path, compute: Compute, *, threads: int) -> str:
+def peer_config(weights: Path, compute: Compute, *, threads: int, device: PeerDevice = "cpu") -> str:
     """JSON, which is YAML too."""
-    loading = {"device": "cpu", "compute_type": compute, "cpu_threads": threads}
+    loading = {"device": device, "compute_type": compute, "cpu_threads": threads}
     model = {"name": ANY_MODEL, "path": str(weights), "model_options": loading, "transcribe_options": {"beam_size": 1}}
     return json.dumps({"models": [model]})
+
+
+def add_peer_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--peer-precision", choices=list(COMPUTE), default="int8")
+    parser.add_argument("--peer-device", choices=["cpu", "cuda"], default="cpu")
+    peer.add_option(parser)
 
 
 def peer_versions(python: Path) -> dict[str, str]:
@@ -130,5 +137,6 @@ def opened(asked: argparse.Namespace, stack: ExitStack) -> list[Server]:
     whispers = [one.model for one in manifests if one.family == "whisper"]
     if asked.peer_python and whispers:
         compute = COMPUTE[asked.peer_precision]
-        found.append(stack.enter_context(theirs(asked.peer_python, whispers[0], compute, threads=asked.threads)))
+        other = theirs(asked.peer_python, whispers[0], compute, threads=asked.threads, device=asked.peer_device)
+        found.append(stack.enter_context(other))
     return found

@@ -15,6 +15,7 @@ from benchmarks.batches import Batches, Ran
 from benchmarks.card import NONE, Card, card
 from benchmarks.costs import TOKENS, Variant, windows_a_second
 from benchmarks.gpu import CPU_ROWS, ENGLISH, GPU_ROWS, sizes, speed
+from benchmarks.held import Held, Unload, returned
 from benchmarks.local import there
 from benchmarks.pipeline import backend, waveform
 from benchmarks.precisions import apart
@@ -153,3 +154,20 @@ def test_benchmark_runs_and_names_its_device() -> None:
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["card"]["device"] == "cpu"
     assert told["missing"] == ["whisper-tiny.en:int2"]
+
+
+def test_unloads_tell_what_came_back_and_what_stayed() -> None:
+    def unload(name: str, before: float, after: float, resident_mb: float) -> Unload:
+        return Unload(name, Held(before, before + 500, 900.0), Held(after, after + 500, resident_mb))
+
+    found = returned([unload("m:a", 120, 40, 300), unload("m:b", 120, 80, 400), unload("m:a", 130, 40, 310)])
+    assert (found["m:a"].unloads, found["m:b"].unloads) == (2, 1)
+    assert (found["m:a"].weights_before_mb, found["m:a"].weights_after_mb) == (125, 40)
+    assert (found["m:a"].cards_before_mb, found["m:a"].cards_last_mb) == (625, 540)
+    assert (found["m:a"].resident_first_mb, found["m:a"].resident_last_mb) == (300, 310)
+
+
+def test_unloads_without_a_gpu_tell_nothing_of_one() -> None:
+    held = Held(0.0, None, 900.0)
+    found = returned([Unload("m:a", held, held)])["m:a"]
+    assert (found.cards_before_mb, found.cards_after_mb, found.cards_last_mb) == (None, None, None)
