@@ -25,7 +25,7 @@ from service.engine.deadline import in_time
 from service.engine.delays import Delays
 from service.engine.device import read_device
 from service.engine.governor import Governor
-from service.engine.gpu import read_gpus
+from service.engine.gpu import read_gpus, used_gpu_bytes
 from service.engine.hearing import Hearing
 from service.engine.journal import Journal
 from service.engine.lease import Lease
@@ -308,7 +308,8 @@ class LocalEngine:
         now_s, rooms, limit = time.monotonic(), self._running, self._budget_bytes
         if rooms is None:
             return Signals(now_s)
-        memory = (Fill("memory", read_resident().now_bytes, limit),) if limit else ()
+        ram = Fill("memory", read_resident().now_bytes, limit or 0)
+        gpu = Fill("GPU memory", used_gpu_bytes(), self._stock.planner.gpu_bytes)
         before, self._exhausted = self._exhausted, rooms.scheduler.exhausted
         return Signals(
             now_s=now_s,
@@ -317,7 +318,7 @@ class LocalEngine:
             refused=rooms.delays.refused(),
             offered=rooms.delays.offered(now_s),
             speed=rooms.backlog.speed,
-            memory=memory,
+            memory=tuple(fill for fill in (ram, gpu) if fill.limit_bytes),
             exhausted=self._exhausted - before,
         )
 

@@ -94,5 +94,17 @@ def peak_gpu_bytes() -> int:
         return 0
     from service.backends.torch.devices import peak_bytes  # noqa: PLC0415 - torch is an extra, and slow to import
 
-    peak = peak_bytes()
-    return peak + CONTEXT_BYTES if peak else 0
+    return _with_context(peak_bytes())
+
+
+def used_gpu_bytes() -> int:
+    """What it takes of the fullest one now."""
+    if "torch" not in sys.modules:
+        return 0
+    from service.backends.torch.devices import used_bytes  # noqa: PLC0415 - the same
+
+    return _with_context(used_bytes())
+
+
+def _with_context(tensors_bytes: int) -> int:
+    return tensors_bytes + CONTEXT_BYTES if tensors_bytes else 0

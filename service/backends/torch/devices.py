@@ -5,7 +5,7 @@ A GPU counts if a product in float16 comes out right on it: that torch lists it 
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -128,9 +128,16 @@ def limit_memory(devices: Sequence[torch.device], limit_bytes: int) -> None:
 
 def peak_bytes() -> int:
     """The most that this process ever had of one GPU for weights, caches and the like; 0 if it uses none."""
-    if not torch.cuda.is_initialized():
-        return 0
-    return max(torch.cuda.max_memory_allocated(index) for index in range(torch.cuda.device_count()))
+    return _most(torch.cuda.max_memory_allocated)
+
+
+def used_bytes() -> int:
+    """What it has now of the fullest one."""
+    return _most(torch.cuda.memory_allocated)
+
+
+def _most(of: Callable[[int], int]) -> int:
+    return max(map(of, range(torch.cuda.device_count()))) if torch.cuda.is_initialized() else 0
 
 
 def on_one_line(error: BaseException) -> str:
