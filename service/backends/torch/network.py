@@ -91,7 +91,7 @@ class Network(Protocol):
             looks: whether the alignment heads' attention is given too.
 
         Returns:
-            Logits in float32, [rows, wanted, vocabulary]; attention, softmaxed, in float32,
+            Logits in float32, [rows, wanted, vocabulary], the caller's to write over; attention, softmaxed, in float32,
             [rows, alignment heads, count, length], or None.
         """
         ...

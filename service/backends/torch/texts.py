@@ -115,14 +115,16 @@ class Texts:
         """Choose a token for each row that has not ended, and see whether it has now.
 
         Args:
-            logits: [rows, vocabulary] in float32.
+            logits: [rows, vocabulary] in float32, written over: memory for another half million numbers costs more
+                than to compute them.
             rules: which tokens there are.
             mask: that of the rules for these rows.
             sampled: whether a row has a temperature.
         """
-        scores = logits + mask
+        scores = logits.add_(mask)
         token = (self._tempered(scores) if sampled else scores).argmax(-1)
-        logprob = scores.gather(1, token[:, None])[:, 0] - scores.logsumexp(-1)
+        chosen, top = scores.gather(1, token[:, None])[:, 0], scores.amax(-1)
+        logprob = chosen - top - scores.sub_(top[:, None]).exp_().sum(-1).log()
         running = self.ended == 0
         said = running & (token != rules.end_token)
         looped = said & (self._repeating(token) >= rules.enough).any(1)
