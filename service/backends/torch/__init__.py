@@ -2,7 +2,6 @@
 
 import os
 
-# OpenMP reads it when torch is loaded. Threads that spin while they wait hold on to the cores that others need: with
-# one busy thread beside the two of Whisper tiny.en in INT8, a window of 9 s took 750 ms, and a step of one row 120 ms;
-# with threads that sleep 46 ms and 3 ms. On two cores with nothing else to do it was 28 ms against 42 ms.
+# OpenMP reads it once, as torch loads it. Its threads spin while they wait for each other: where another thread has the
+# core of one, an encoding took ten times as long; asleep they cost a twentieth more on an idle machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
