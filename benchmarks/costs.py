@@ -3,9 +3,10 @@
 import math
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from benchmarks.memory import resident
 from benchmarks.pipeline import backend
@@ -76,6 +77,16 @@ def cost(variant: Variant, rows: tuple[int, ...], *, threads: int) -> Cost:
         step_ms={point.rows: point.ms for point in stepped if point.rows in rows},
         windows_s=windows_a_second(batch_ms, stepped),
     )
+
+
+def middle(found: Sequence[Cost]) -> Cost:
+    """Of the same variant, measured several times: the median of each time, and the most memory."""
+    encode, batch, windows = (
+        median(getattr(one, name) for one in found) for name in ("encode_ms", "encode_batch_ms", "windows_s")
+    )
+    steps = {rows: median(one.step_ms[rows] for one in found) for rows in found[0].step_ms}
+    peak = max(one.peak_mb for one in found)
+    return replace(found[0], peak_mb=peak, encode_ms=encode, encode_batch_ms=batch, step_ms=steps, windows_s=windows)
 
 
 def gpu_peak_bytes() -> int:

@@ -2,14 +2,15 @@
 
 python -m benchmarks.precisions --data DIR [--models … --random small large-v3 --rows 1 8 64 --wer --limit N]
 
-Each variant in a process of its own, one after another: bytes, memory, milliseconds of an encoding of 30 s and of
-decoder steps. Weights of small's and large-v3's shape are random, for speed and memory alone. --wer has each variant
-of the store hear the development sets through the engine; on a CPU --limit is wanted with it: so many files of each.
+Each variant in a process of its own: bytes, memory, milliseconds of an encoding of 30 s and of decoder steps. They take
+turns --repeats times, so that noise hits all alike. Weights of small's and large-v3's shape are random, for speed and
+memory alone. --wer has each variant of the store hear the development sets through the engine; on a CPU --limit is
+wanted with it: so many files of each.
 """
 
 import argparse
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from multiprocessing import get_context
@@ -18,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import options, report
 from benchmarks.card import Card, card, missing
-from benchmarks.costs import TOKENS, Cost, Variant, cost
+from benchmarks.costs import TOKENS, Cost, Variant, cost, middle
 from benchmarks.local import there
 from benchmarks.shapes import SIZES, Size, random_model, written
 from benchmarks.speech import POOLED, Utterance, score, wer
@@ -42,6 +43,14 @@ def apart(variant: Variant, rows: tuple[int, ...], *, threads: int) -> Cost:
         return pool.submit(cost, variant, rows, threads=threads).result()
 
 
+def in_turns(asked: argparse.Namespace, variants: Sequence[Variant]) -> dict[str, Cost]:
+    """Medians by name."""
+    found: dict[str, list[Cost]] = {one.name: [] for one in variants}
+    for variant in report.progress([*variants] * asked.repeats, "taking turns"):
+        found[variant.name].append(apart(variant, asked.rows, threads=asked.threads))
+    return {name: middle(costs) for name, costs in found.items()}
+
+
 def stored(asked: argparse.Namespace, manifests: Sequence[Manifest]) -> list[Variant]:
     registry = Registry(asked.store)
     return [Variant(one.name, registry.path(one), one.runtime, exact=one.precision == "fp32") for one in manifests]
@@ -56,11 +65,12 @@ def shaped(size: Size, like: Path, folder: Path) -> list[Variant]:
     return made
 
 
-def random_costs(asked: argparse.Namespace, like: Path, rows: tuple[int, ...]) -> Iterator[tuple[str, Cost]]:
+def random_costs(asked: argparse.Namespace, like: Path) -> dict[str, Cost]:
+    found: dict[str, Cost] = {}
     for size in asked.random:
         with TemporaryDirectory() as folder:
-            for variant in report.progress(shaped(size, like, Path(folder)), size):
-                yield variant.name, apart(variant, rows, threads=asked.threads)
+            found |= in_turns(asked, shaped(size, like, Path(folder)))
+    return found
 
 
 def heard(asked: argparse.Namespace, manifest: Manifest, utterances: Sequence[Utterance]) -> float:
@@ -88,6 +98,7 @@ def parsed() -> tuple[argparse.Namespace, Card]:
     parser.add_argument("--variants", nargs="+", help=f"default: {' '.join(TORCH)}; on a CPU {' '.join(OTHERS)} too")
     parser.add_argument("--random", nargs="*", choices=list(SIZES), help="default: small large-v3; on a CPU small")
     parser.add_argument("--rows", nargs="+", type=int, help="powers of two; default: 1 8 64, on a CPU 1 8")
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--wer", action="store_true", help="hear the development sets too")
     options.add_device(parser)
     asked, at = parser.parse_args(), card()
@@ -104,14 +115,11 @@ def main() -> None:
     asked, at = parsed()
     utterances = [u for u in options.utterances(asked) if u.lang == "en"] if asked.wer else []
     manifests, absent = there(asked.store, (f"{model}:{name}" for model in asked.models for name in asked.variants))
-    costs = {
-        one.name: apart(one, asked.rows, threads=asked.threads)
-        for one in report.progress(stored(asked, manifests), "variants")
-    }
+    costs = in_turns(asked, stored(asked, manifests))
     rates = {one.name: heard(asked, one, utterances) for one in manifests} if asked.wer else {}
     like, no_likeness = there(asked.store, [LIKE] if asked.random else [])
     for manifest in like:
-        costs |= random_costs(asked, Registry(asked.store).path(manifest), asked.rows)
+        costs |= random_costs(asked, Registry(asked.store).path(manifest))
     show(costs, rates, asked.rows, at)
     missing([*absent, *no_likeness])
     report.record(
@@ -119,6 +127,7 @@ def main() -> None:
         utterances,
         card=asdict(at),
         threads=asked.threads,
+        repeats=asked.repeats,
         missing=absent,
         costs={name: asdict(one) for name, one in costs.items()},
         wer=rates,

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.agreement import agreement, differing, rate
 from benchmarks.batches import Batches, Ran
 from benchmarks.card import NONE, Card, card
-from benchmarks.costs import TOKENS, Variant, windows_a_second
+from benchmarks.costs import TOKENS, Cost, Variant, middle, windows_a_second
 from benchmarks.gpu import CPU_ROWS, ENGLISH, GPU_ROWS, sizes, speed
 from benchmarks.held import Held, Unload, returned
 from benchmarks.local import there
@@ -90,6 +90,13 @@ def test_speed_is_the_median_of_turns_and_its_stages_are_all_of_the_time() -> No
 def test_windows_a_second_are_by_the_steps_of_most_rows() -> None:
     steps = (Point(1, 1536, 4.0), Point(8, 1536, 8.0))
     assert windows_a_second(100.0, steps) == pytest.approx(1e3 / (100.0 + TOKENS))
+
+
+def test_cost_of_several_turns_is_their_median_and_the_most_memory() -> None:
+    turns = [
+        Cost(40.0, None, mb, ms, ms, {1: ms}, 1e3 / ms) for mb, ms in ((300.0, 10.0), (310.0, 90.0), (305.0, 20.0))
+    ]
+    assert middle(turns) == Cost(40.0, None, 310.0, 20.0, 20.0, {1: 20.0}, 50.0)
 
 
 def test_agreement_counts_windows_whose_tokens_differ(english: list[Utterance]) -> None:
