@@ -22,7 +22,8 @@ def test_shipped_recipes_are_sound_and_named_as_their_files(name: str) -> None:
     recipe = shipped(name)
     assert recipe.name == name
     assert recipe.about
-    assert recipe.gate is not None
+    # What torch computes with is made where there are no recordings: before the first start on a GPU.
+    assert (recipe.gate is None) == (recipe.runtime == "torch")
     assert len(recipe.sha256) == 64
 
 
