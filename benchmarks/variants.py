@@ -29,8 +29,8 @@ MODELS = ("whisper-tiny.en", "whisper-base", "moonshine-tiny")
 CALIBRATION = ("speeches", "fleurs", "vctk_demand", "picovoice")
 """Sets that steps look at: none of those that variants are judged by."""
 
-PULLED = ("import", "dequantised", "int8")
-"""Recipes of what `wren models pull` gives: the figures of others, made with recordings, are everybody's own."""
+PLAIN = ("import", "dequantised", "int8", "fp16-torch", "bf16-torch", "int8-torch", "int8-weights-torch")
+"""Recipes of what everybody builds alike: the figures of others, made with recordings, are everybody's own."""
 
 OPEN = math.inf
 """Points of WER that a variant may lose here."""
@@ -113,7 +113,7 @@ def main() -> None:
     others, versions = theirs(asked, utterances)
     report.show("The peer, same weights", ["", "WER"], [[name, wer(scored)] for name, scored in others.items()])
     if asked.write:
-        evaluated.write(one for one in registry.list() if one.recipe in PULLED)
+        evaluated.write(one for one in registry.list() if one.recipe in PLAIN)
     report.record("variants", utterances, peer=versions, threads=asked.threads, columns=columns, rows=rows)
 
 
