@@ -16,6 +16,23 @@ from service.errors import RecognitionFailed
 NOT_A_NUMBER = "the model's output is not a number"
 
 
+class ChoosesOnHost:
+    """What backends have in common that give logits, and compute nothing behind the caller."""
+
+    def sequences(
+        self: LogitBackend,
+        rules: TokenRules,
+        *,
+        capacity: int,
+        length: int,
+        on_retry: Callable[[Exception], None] = lambda _: None,
+    ) -> "DecodeBatch":
+        return DecodeBatch(self, rules, capacity=capacity, length=length, on_retry=on_retry)
+
+    def finish(self) -> None:
+        """All is computed."""
+
+
 class DecodeBatch:
     """See `service.backends.sequences.Sequences`. A step that fails is tried again row by row."""
 

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 
 from service.backends.base import BackendClosed, EncoderBatch, Floats, Integers, Step
-from service.backends.decoding import DecodeBatch
-from service.backends.sequences import Memory, TokenRules
+from service.backends.decoding import ChoosesOnHost
+from service.backends.sequences import Memory
 
 LOOK = 10
 """Memory positions between one token and the next, as the attention tells it."""
@@ -52,7 +52,7 @@ class FakeMemory:
 
 
 @dataclass(slots=True, eq=False)
-class FakeBackend:
+class FakeBackend(ChoosesOnHost):
     """See `service.backends.base.Backend`. Windows that are encoded say the lines in turn, over and over.
 
     Attributes:
@@ -107,19 +107,6 @@ class FakeBackend:
         self._check_open()
         _check_fits(capacity, self.decoder_fits)
         return FakeRows(self, capacity=capacity, length=length)
-
-    def sequences(
-        self,
-        rules: TokenRules,
-        *,
-        capacity: int,
-        length: int,
-        on_retry: Callable[[Exception], None] = lambda _: None,
-    ) -> DecodeBatch:
-        return DecodeBatch(self, rules, capacity=capacity, length=length, on_retry=on_retry)
-
-    def finish(self) -> None:
-        """Nothing is computed."""
 
     def warmup(self) -> None:
         """Nothing is cold."""

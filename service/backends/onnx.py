@@ -6,7 +6,7 @@ copies nothing. A binding is made once for each shape of step and used again.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from mmap import ACCESS_COPY, mmap
 from pathlib import Path
@@ -17,8 +17,8 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from service.backends.base import MASKED, BackendClosed, EncoderBatch, Floats, Integers, Step
-from service.backends.decoding import DecodeBatch
-from service.backends.sequences import Memory, TokenRules
+from service.backends.decoding import ChoosesOnHost
+from service.backends.sequences import Memory
 
 _Array = npt.NDArray[np.generic]
 
@@ -102,7 +102,7 @@ class OnnxEncoder:
         return memory
 
 
-class OnnxBackend:
+class OnnxBackend(ChoosesOnHost):
     """See `service.backends.base.Backend`."""
 
     def __init__(
@@ -157,19 +157,6 @@ class OnnxBackend:
     def open(self, *, capacity: int, length: int) -> "OnnxRows":
         _, decoder = self._loaded()
         return OnnxRows(decoder, self._sizes, capacity=capacity, length=length)
-
-    def sequences(
-        self,
-        rules: TokenRules,
-        *,
-        capacity: int,
-        length: int,
-        on_retry: Callable[[Exception], None] = lambda _: None,
-    ) -> DecodeBatch:
-        return DecodeBatch(self, rules, capacity=capacity, length=length, on_retry=on_retry)
-
-    def finish(self) -> None:
-        """Nothing goes on behind the caller."""
 
     def warmup(self) -> None:
         """Run the decoder once; the encoder's input is the family's business, which warms it up with a window."""
