@@ -1,13 +1,15 @@
 """Windows in, what a recogniser makes of them in batches out, with where the time went; no engine, one thread.
 
 Rows join and leave as in the engine's executors, by the same rule: one encoder batch at most between two steps. Or a
-batch is closed: nobody joins until its last row is done.
+batch is closed: nobody joins until its last row is done. A window that looks wrong is decoded again, or in halves, as
+in any request; or each is decoded once, as peers do in batches.
 """
 
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from service.audio.types import Window
 from service.backends.base import EncoderBatch
@@ -16,10 +18,12 @@ from service.engine.desk import LOOK_AHEAD
 from service.engine.forming import State, decide
 from service.engine.lanes import BUCKETS
 from service.recognition.computation import Answer, Ask, Computation, Encode
-from service.recognition.recognizer import Heed, Recognizer
+from service.recognition.recognizer import Draft, Heed, Recognizer
 from service.recognition.types import Language, Options, Segment
 
 Segments = tuple[Segment, ...]
+Kind = Literal["joined", "closed", "once"]
+"""How a run is made: as the engine does it, in closed batches, or as the engine but each window decoded once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,25 +96,28 @@ class Batches:
         self._recognizer, self._backend = recognizer, recognizer.backend
         self._rows = self._backend.sequences(recognizer.family, capacity=rows, length=positions)
 
-    def run(self, windows: Sequence[Window], options: Options, *, closed: bool = False, timed: bool = False) -> Ran:
+    def run(self, windows: Sequence[Window], options: Options, *, kind: Kind = "joined", timed: bool = False) -> Ran:
         """Recognise them; `timed` waits for each encoding to tell stages apart, which costs some time.
 
         Raises:
             Exception: what the backend raised on one of them.
         """
         started, turn = time.perf_counter(), _Turn()
-        step = self._rows.capacity if closed else len(windows)
+        step = self._rows.capacity if kind == "closed" else len(windows)
         for first in range(0, len(windows), step):
             group = range(first, min(first + step, len(windows)))
-            turn.waiting.extend(self._begun(index, windows[index], options) for index in group)
+            turn.waiting.extend(self._begun(index, windows[index], options, kind) for index in group)
             self._drain(turn, timed=timed)
         wall_s = time.perf_counter() - started
         found = tuple(turn.done[index] for index in range(len(windows)))
         return Ran(found, sum(one.duration_s for one in windows), wall_s, turn.encode_s, turn.decode_s, turn.decodings)
 
-    def _begun(self, index: int, window: Window, options: Options) -> _Work:
-        code = options.language or self._recognizer.family.languages[0]
-        computation = self._recognizer.transcribe(window, options, Heed((Language(code, 1.0),)))
+    def _begun(self, index: int, window: Window, options: Options, kind: Kind) -> _Work:
+        heed = Heed((Language(options.language or self._recognizer.family.languages[0], 1.0),))
+        if kind == "once":
+            computation = _once(self._recognizer.draft(window, options, heed, ()))
+        else:
+            computation = self._recognizer.transcribe(window, options, heed)
         return _Work(index, computation, next(computation))
 
     def _drain(self, turn: _Turn, *, timed: bool) -> None:
@@ -176,3 +183,7 @@ class Batches:
             work.ask = work.computation.send(answer)
         except StopIteration as end:
             turn.done[work.index] = end.value
+
+
+def _once(drafting: Computation[Draft]) -> Computation[Segments]:
+    return (yield from drafting).segments

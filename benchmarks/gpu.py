@@ -3,9 +3,9 @@
 python -m benchmarks.gpu --data DIR --peer-python PYTHON [--models … --rows 1 8 … --device cpu]
 
 Windows of 30 s cut anywhere out of the long recordings, samples in memory in, text out, features included, no speech
-detection: by the recogniser in batches, rows joining and leaving as in the engine's executors or batches closed, then
-in the engine. The peer's batched pipeline gets the same windows. Without a GPU the sizes are small, and all that is
-printed says that it is of the CPU.
+detection: by the recogniser in batches, rows joining and leaving as in the engine's executors, batches closed, or each
+window decoded once, then in the engine. The peer's batched pipeline gets the same windows and decodes each once.
+Without a GPU the sizes are small, and all that is printed says that it is of the CPU.
 
 Over HTTP `load` asks, on the same card:
 
@@ -18,11 +18,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 import numpy as np
 
 from benchmarks import options, peer, report
-from benchmarks.batches import Batches, Ran
+from benchmarks.batches import Batches, Kind, Ran
 from benchmarks.card import Card, card, missing
 from benchmarks.inside import Inside
 from benchmarks.latency import quantile
@@ -64,11 +65,11 @@ class Sizes:
 class Speed:
     """Of one number of rows: the median of the turns, all their throughputs, and stages of a turn of their own.
 
-    `tokens` and `decodings` are of a window: one that looks wrong is decoded again.
+    `tokens` and `decodings` are of a window: one that looks wrong is decoded again, or in halves.
     """
 
     rows: int
-    closed: bool
+    kind: Kind
     windows: int
     rtfx: float
     rtfx_of_turns: tuple[float, ...]
@@ -100,10 +101,10 @@ def sizes(asked: argparse.Namespace, *, gpu: bool) -> Sizes:
     return Sizes(tuple(asked.rows or CPU_ROWS), least=8, a_row=2, most=32, alone=10)
 
 
-def speed(turns: Sequence[Ran], staged: Ran, *, rows: int, closed: bool) -> Speed:
+def speed(turns: Sequence[Ran], staged: Ran, *, rows: int, kind: Kind) -> Speed:
     rtfx, windows_ = tuple(one.rtfx for one in turns), len(staged.windows)
     middle, again = statistics.median(rtfx), staged.decodings / windows_
-    return Speed(rows, closed, windows_, middle, rtfx, staged.tokens, again, *staged.shares)
+    return Speed(rows, kind, windows_, middle, rtfx, staged.tokens, again, *staged.shares)
 
 
 def batched(recognizer: Recognizer, found: Sequence[Window], size: Sizes, *, repeats: int) -> list[Speed]:
@@ -111,11 +112,11 @@ def batched(recognizer: Recognizer, found: Sequence[Window], size: Sizes, *, rep
     speeds = []
     for rows in report.progress(size.rows, "rows"):
         batches, todo = Batches(recognizer, rows=rows), repeated(found, size.windows(rows))
-        for closed in (False, True):
-            batches.run(todo, ENGLISH, closed=closed)
-            staged = batches.run(todo, ENGLISH, closed=closed, timed=True)
-            turns = [batches.run(todo, ENGLISH, closed=closed) for _ in range(repeats)]
-            speeds.append(speed(turns, staged, rows=rows, closed=closed))
+        for kind in get_args(Kind):
+            batches.run(todo, ENGLISH, kind=kind)
+            staged = batches.run(todo, ENGLISH, kind=kind, timed=True)
+            turns = [batches.run(todo, ENGLISH, kind=kind) for _ in range(repeats)]
+            speeds.append(speed(turns, staged, rows=rows, kind=kind))
     return speeds
 
 
@@ -189,9 +190,8 @@ def show(found: dict[str, tuple[list[Speed], Latency]], others: dict[str, dict[i
     for name, (speeds, _) in found.items():
         for one in speeds:
             shares = [one.encode_percent, one.decode_percent, one.host_percent]
-            kind = "closed" if one.closed else "joined"
-            rows.append([name, one.rows, kind, one.windows, one.rtfx, one.tokens, one.decodings, *shares])
-    rows += [[name, count, "closed", None, rtfx] for name, by in others.items() for count, rtfx in by.items()]
+            rows.append([name, one.rows, one.kind, one.windows, one.rtfx, one.tokens, one.decodings, *shares])
+    rows += [[name, count, "once", None, rtfx] for name, by in others.items() for count, rtfx in by.items()]
     report.show(f"Windows of 30 s, on {at.title}", columns, rows)
     columns = ["", "30 s, p50 ms", "p95", f"{UTTERANCE_S:g} s, p50 ms", "p95", "windows at once", "x real time"]
     report.show(f"In the engine, on {at.title}", columns, [[n, *asdict(one).values()] for n, (_, one) in found.items()])
