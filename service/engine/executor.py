@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -134,6 +135,7 @@ class Executor:
         try:
             memories = backend.encode(EncoderBatch.of(features))
         except Exception as error:  # whatever a runtime raises: there is no common class
+            traceback.clear_frames(error.__traceback__)  # what it had computed leaves room for the next try
             self._progress()
             if len(works) > 1:
                 self._encode_halves(works, error)

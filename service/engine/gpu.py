@@ -89,22 +89,19 @@ def _allowed(found: Gpus, asked: str) -> Gpus:
 
 
 def peak_gpu_bytes() -> int:
-    """The most that this process ever took of one GPU; 0 if it uses none."""
+    """The most that this process ever took of one GPU, with what CUDA itself takes; 0 if it uses none."""
     if "torch" not in sys.modules:
         return 0
     from service.backends.torch.devices import peak_bytes  # noqa: PLC0415 - torch is an extra, and slow to import
 
-    return _with_context(peak_bytes())
+    peak = peak_bytes()
+    return peak + CONTEXT_BYTES if peak else 0
 
 
 def used_gpu_bytes() -> int:
-    """What it takes of the fullest one now."""
+    """What its weights, caches and the like take of the fullest one now."""
     if "torch" not in sys.modules:
         return 0
     from service.backends.torch.devices import used_bytes  # noqa: PLC0415 - the same
 
-    return _with_context(used_bytes())
-
-
-def _with_context(tensors_bytes: int) -> int:
-    return tensors_bytes + CONTEXT_BYTES if tensors_bytes else 0
+    return used_bytes()

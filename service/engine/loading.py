@@ -163,6 +163,7 @@ class Loader:
                 self.layout = layout
                 return hosted
             speeds[layout] = throughput(hosted.recognizer, hosted.profile, layout, seconds=TRIAL_S)
+            hosted.recognizer.backend.close()
             del hosted
             give_back()
         self.layout, reason = best_layout(speeds)
@@ -180,7 +181,8 @@ class Loader:
     def _trial(self, manifest: Manifest, layout: Layout) -> Hosted:
         """The variant under a layout that may not be the best, measured."""
         recognizer, load_ms = self._recognizer(manifest, layout)
-        most = most_rows(recognizer.backend, self._device, layout.executors)
+        gpu_bytes = self._gpu_bytes or None
+        most = most_rows(recognizer.backend, self._device, layout.executors, gpu_bytes=gpu_bytes)
         profile = measure(recognizer, most_rows=most)
         give_back()
         return Hosted(manifest, recognizer, replace(profile, layout=layout), load_ms)

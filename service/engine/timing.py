@@ -81,7 +81,11 @@ def throughput(recognizer: Recognizer, profile: Profile, layout: Layout, *, seco
     ready = threading.Barrier(layout.executors)
 
     def one_executor(_: int) -> float:
-        step, stride = _stepper(recognizer, _encoded(recognizer), profile.rows, BUCKETS[0])
+        try:
+            step, stride = _stepper(recognizer, _encoded(recognizer), profile.rows, BUCKETS[0])
+        except BaseException:
+            ready.abort()  # the others would wait for ever
+            raise
         ready.wait()
         started = time.perf_counter()
         done, steps = 0, 0.0

@@ -33,6 +33,8 @@ class TableNetwork:
     Attributes:
         most: rows that it computes together; of more it runs out of memory.
         poison: memories that it cannot compute at all.
+        frail: which of its computations, counted from 0, give logits that cannot be worked with: what comes after it
+            fails.
         steps: rows of each computation, in order.
     """
 
@@ -50,6 +52,7 @@ class TableNetwork:
         self.loops = loops
         self.most = 1000
         self.poison: float | None = None
+        self.frail: frozenset[int] = frozenset()
         self.steps: list[int] = []
 
     def encode(self, batch: object) -> Layers:
@@ -74,7 +77,10 @@ class TableNetwork:
         state = ((said + memory) % _STATES).nan_to_num(_STATES).long()
         at = [place % count for place in wanted]
         attention = torch.softmax(log_weights[:rows, None, None].float() - state[:, None, :, None] / 9, -1)
-        return self.table[state[:, at]], attention.expand(rows, 2, count, -1) if looks else None
+        logits = self.table[state[:, at]]
+        if len(self.steps) - 1 in self.frail:
+            logits = logits[:1, :1, :1].expand(logits.shape)  # one place in memory for all: it cannot be written over
+        return logits, attention.expand(rows, 2, count, -1) if looks else None
 
     def _check(self, rows: int, cross: Layers) -> None:
         self.steps.append(rows)

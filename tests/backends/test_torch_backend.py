@@ -70,7 +70,7 @@ def test_each_thread_has_a_device_of_its_own() -> None:
 
     def compute() -> None:
         networks.add(id(one.sequences(whisper(), capacity=1, length=64)._network))
-        ready.wait()
+        ready.wait(10)
 
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(lambda _: compute(), range(2)))

@@ -1,19 +1,26 @@
 """Rows whose tokens are chosen on the device say what the host would have chosen, in any company and order."""
 
 import random
+import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from service.backends.base import EncoderBatch
 from service.backends.decoding import DecodeBatch
 from service.backends.sequences import Ended, Hypothesis, Job, Prompt
 from service.backends.torch.memory import UNROLLED
+from service.backends.torch.network import Layers
 from service.backends.torch.sequences import TorchSequences, _Step
 from service.backends.torch.texts import gumbel
 from service.errors import RecognitionFailed
-from tests.backends.table_network import LENGTH, TableBackend, TableNetwork, TableRules, memory
+from service.recognition.types import Options
+from tests.backends.table_network import LENGTH, POSITIONS, TableBackend, TableNetwork, TableRules, memory
+from tests.recognition.models import TINY, clips, whisper
+from tests.torch_variants import torch_backend
 
 STRIDES = (1, 3, 8)
 
@@ -154,6 +161,67 @@ def test_too_many_rows_are_halved(stride: int) -> None:
     assert any(isinstance(error, MemoryError) for error in told)
     for one, theirs in zip(jobs, expected, strict=True):
         assert_same(found[id(one)], theirs)
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+def test_what_fails_half_way_leaves_nothing(stride: int) -> None:
+    network, told = TableNetwork(), list[Exception]()
+    network.frail = frozenset({0, 9, 14, 20})
+    rows = TorchSequences(network, TableRules(), capacity=8, length=LENGTH, on_retry=told.append, stride=stride)
+    # One prompt for all, so that it is fed together: what fails with others is tried again.
+    same = [replace(job(number), prompt=Prompt((2, 35, 36), 1), given=()) for number in range(6)]
+    expected = [alone(TableNetwork(), one) for one in same]
+    found = finished(rows, same)
+    assert told
+    for one, theirs in zip(same, expected, strict=True):
+        assert_same(found[id(one)], theirs)
+
+
+def test_a_failed_attempt_is_not_kept_in_memory() -> None:
+    """What it had computed must be gone before fewer rows are tried."""
+    network, held = TableNetwork(), list["weakref.ref[torch.Tensor]"]()
+    rows = TorchSequences(
+        network, TableRules(), capacity=4, length=LENGTH, on_retry=lambda _: alive.append(held[-1]() is not None)
+    )
+    alive: list[bool] = []
+    rows.join([job(number) for number in range(4)])
+    table = network.table
+
+    class Watched:
+        def __getitem__(self, index: torch.Tensor) -> torch.Tensor:
+            logits = table[index]
+            held.append(weakref.ref(logits))
+            if len(logits) > 1:
+                raise MemoryError("too many rows")
+            return logits
+
+    network.table = Watched()  # type: ignore[assignment]
+    rows.step()
+    assert alive
+    assert not any(alive)
+
+
+def test_what_a_row_leaves_that_is_no_number_harms_no_later_one() -> None:
+    one = torch_backend(TINY, "fp32-torch")
+    (good,) = one.encode(EncoderBatch.of([whisper().features(clips()[0], full=False, waveform=True)]))
+    (bad,) = one.encode(EncoderBatch.of([whisper().features(clips()[4], full=False, waveform=True)]))
+    assert bad.length > good.length
+    nothing = tuple(torch.full_like(tensor, float("nan")) for tensor in bad.layers.values)
+    bad = replace(bad, layers=Layers(bad.layers.keys, nothing))
+    prompt = whisper().prompt(Options(), task="transcribe", language="en")
+    rows = one.sequences(whisper(), capacity=1, length=bad.length)
+    first, spoilt, again = (finished(rows, [Job(memory, prompt, 20)]).popitem()[1] for memory in (good, bad, good))
+    assert isinstance(spoilt, RecognitionFailed)
+    assert isinstance(first, Hypothesis)
+    assert_same(again, first)
+
+
+def test_a_text_that_the_cache_cannot_hold_is_refused() -> None:
+    rows = batch(TableNetwork())
+    fits = Job(memory(1), Prompt((35,) * 90, 0), POSITIONS - 89)
+    (refused,) = rows.join([replace(fits, token_limit=POSITIONS - 88)])
+    assert isinstance(refused.result, ValueError)
+    assert not rows.join([fits])
 
 
 @pytest.mark.parametrize("stride", STRIDES)

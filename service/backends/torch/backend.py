@@ -121,18 +121,19 @@ class TorchBackend:
 
     def _network(self) -> Network:
         """The network of this thread."""
-        if self._seats is None:
+        seats, own = self._seats, self._own
+        if seats is None:
             raise BackendClosed
-        if not hasattr(self._own, "network"):
+        if not hasattr(own, "network"):
             with self._seating:
-                seat = min(self._seats, key=lambda seat: seat.taken)
+                seat = min(seats, key=lambda seat: seat.taken)
                 seat.threads.append(threading.current_thread())
-            if self._gpu:
-                torch.cuda.set_device(seat.network.device)
-            else:
+            own.network = seat.network
+            if not self._gpu:
                 torch.set_num_threads(self._threads)
-            self._own.network = seat.network
-        network: Network = self._own.network
+        if self._gpu:
+            torch.cuda.set_device(own.network.device)  # another variant's may be another
+        network: Network = own.network
         return network
 
 

@@ -61,6 +61,11 @@ class Slots:
         _copy([one[to, :, :used] for one in caches], [one[slot, :, :used] for one in caches])
         _copy([one[to] for one in cross], [one[slot] for one in cross])
 
+    def clear(self, slot: int) -> None:
+        """Forget what a row left that may hold what is no number: times the zero of a mask it is none still."""
+        for one in (*_all(self._caches), *_all(self._cross)):
+            one[slot].zero_()
+
     def rows(self, first: int, count: int) -> tuple[Layers, Layers, torch.Tensor]:
         """Caches, memories and log-weights of some slots, in place."""
         rows = slice(first, first + count)

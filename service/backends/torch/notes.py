@@ -7,7 +7,7 @@ import torch
 
 from service.backends.base import Floats
 from service.backends.torch.network import Network
-from service.backends.torch.texts import Chosen, Rules
+from service.backends.torch.texts import Rules
 
 TOKEN, LOGPROB, STATE, NO_SPEECH = range(4)
 """What is noted of a row at each place. Tokens are whole numbers that float32 holds."""
@@ -59,10 +59,9 @@ class Notes:
             probability = (logits[:, rules.no_speech_token] - logits.logsumexp(-1)).exp()
             self._notes[0, NO_SPEECH, first : first + len(logits)] = probability
 
-    def write(self, place: int, first: int, chosen: Chosen) -> None:
-        """Note what was chosen for rows from `first` on."""
-        columns = torch.stack((chosen.token.float(), chosen.logprob, chosen.state.float()))
-        self._notes[place, :NO_SPEECH, first : first + len(chosen.token)] = columns
+    def write(self, place: int, first: int, chosen: torch.Tensor) -> None:
+        """Note what was chosen for rows from `first` on, [3, rows]."""
+        self._notes[place, :NO_SPEECH, first : first + chosen.shape[1]] = chosen
 
     def look(self, place: int, first: int, attention: torch.Tensor) -> None:
         """Note where rows from `first` on look, [rows, alignment heads, length]."""

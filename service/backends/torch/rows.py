@@ -42,7 +42,20 @@ class Row:
         """Positions of its cache that may hold something after so many steps more."""
         return len(self.job.fed) + min(self._steps + steps, self.job.token_limit)
 
-    def attend(self, attention: torch.Tensor) -> None:
+    def start(self, logits: torch.Tensor, attention: torch.Tensor | None) -> None:
+        """Keep what is wanted of the prompt, once more if it is fed again.
+
+        Args:
+            logits: [vocabulary] at the start token.
+            attention: [alignment heads, tokens, length of the batch], if any row of the batch is to be aligned.
+        """
+        self._looks.clear()
+        if attention is not None and self.job.aligned:
+            self._attend(attention[:, len(self.job.prompt.tokens) - 1 :])
+        if self.job.probe is not None:
+            self.probed = logits[slice(*self.job.probe)].softmax(0)
+
+    def _attend(self, attention: torch.Tensor) -> None:
         """Keep where it looked, [alignment heads, tokens, length of the batch]."""
         self._looks.append(attention[..., : self.job.memory.length].clone())
 
@@ -55,7 +68,7 @@ class Row:
             if self.ended or self.error is not None:
                 break
             if gained.looks is not None and self.job.aligned:
-                self.attend(gained.looks[place - 1][:, None])
+                self._attend(gained.looks[place - 1][:, None])
             self._take(gained, place, rules)
         self._primed = True
         self._steps += steps

@@ -5,8 +5,11 @@ then. Rows have slots in caches that were made once; a step computes the first s
 differ in, so that steps can be recorded. A row that has ended is computed along until the host looks.
 """
 
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -60,19 +63,36 @@ class TorchSequences:
     def __len__(self) -> int:
         return len(self._running)
 
-    @torch.inference_mode()
     def join(self, jobs: Sequence[Job]) -> list[Ended]:
+        with self._computing():
+            return self._join(jobs)
+
+    def step(self) -> list[Ended]:
+        with self._computing():
+            return self._step()
+
+    def drop(self, job: Job) -> None:
+        with self._computing():
+            for slot, row in enumerate(self._running):
+                if row.job is job:
+                    self._slots.clear(slot)
+                    self._remove(slot)
+                    return
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """What keeps no history, on the device of the rows."""
+        with torch.inference_mode(), torch.cuda.device(self._network.device) if self._gpu else nullcontext():
+            yield
+
+    def _join(self, jobs: Sequence[Job]) -> list[Ended]:
         first, ended = len(self._running), list[Ended]()
         for job in jobs:
             try:
-                self._slots.put(len(self._running), job.memory)
+                self._enter(job)
             except Exception as error:  # it does not fit, or no memory is left: this row's own fault
                 ended.append(Ended(job, error))
-            else:
-                self._running.append(Row(job))
         entered = self._running[first:]
-        if entered:
-            self._texts.begin(first, [row.job for row in entered])
         while first < len(self._running):
             count = _alike(self._running[first:])
             self._prime(first, count)
@@ -81,50 +101,62 @@ class TorchSequences:
             ended += self._look(steps=0)
         return ended
 
-    @torch.inference_mode()
-    def step(self) -> list[Ended]:
+    def _enter(self, job: Job) -> None:
+        """Give a job the next slot.
+
+        Raises:
+            ValueError: its prompt and its text are longer than the cache, or its memory than the slots.
+        """
+        longest, places = len(job.prompt.tokens) + job.token_limit - 1, self._network.sizes.positions
+        if longest > places:
+            raise ValueError(f"a prompt and a text of {longest} tokens do not fit: the cache holds {places}")
+        self._slots.put(len(self._running), job.memory)
+        self._texts.begin(len(self._running), [job])
+        self._running.append(Row(job))
+
+    def _step(self) -> list[Ended]:
         running = self._running
         longest = max((row.reach(self.stride) for row in running), default=0)
         step = _Step(
             self._rounded(len(running)),
             min(unrolled(longest), self._network.sizes.positions),
             sampled=any(row.job.temperature > 0 for row in running),
-            aligned=any(row.job.aligned for row in running),
+            aligned=self._looking(running) and self._ready_to_look(),
         )
-        if step.aligned:
-            self._notes.make_looks()
         self._place = 1
-        try:
-            self._graphs.run(step, lambda: self._advance(0, step.rows, 1, step))
-        except Exception as error:  # whatever a runtime raises: there is no common class
-            self._halve(0, len(running), self._place, step, error)
+        error = _tried(lambda: self._graphs.run(step, lambda: self._advance(0, step.rows, 1, step)))
+        if error is not None:
+            self._halve(0, len(running), 1 if self._graphs.replays(step) else self._place, step, error)
         return self._look(steps=self.stride)
 
-    @torch.inference_mode()
-    def drop(self, job: Job) -> None:
-        for slot, row in enumerate(self._running):
-            if row.job is job:
-                self._remove(slot)
-                return
+    def _looking(self, rows: Sequence[Row]) -> bool:
+        return self._network.sizes.alignment_heads > 0 and any(row.job.aligned for row in rows)
+
+    def _ready_to_look(self) -> bool:
+        """Whether there is memory for where rows look; those that are to be aligned fail without."""
+        error = _tried(self._notes.make_looks)
+        if error is not None:
+            for slot, row in enumerate(self._running):
+                if row.job.aligned:
+                    self._fail(slot, error)
+        return error is None
 
     def _prime(self, first: int, count: int) -> None:
         """Feed what is known of some rows that are alike, and choose the token behind it."""
-        rows = self._running[first : first + count]
-        try:
-            self._feed(first, rows)
-        except Exception as error:  # as above
-            if count == 1:
-                self._fail(first, error)
-                return
-            self._on_retry(error)
-            half = count // 2
-            self._prime(first, half)
-            self._prime(first + half, count - half)
+        error = _tried(lambda: self._feed(first, self._running[first : first + count]))
+        if error is None:
+            return
+        if count == 1:
+            self._fail(first, error)
+            return
+        self._on_retry(error)
+        half = count // 2
+        self._prime(first, half)
+        self._prime(first + half, count - half)
 
     def _feed(self, first: int, rows: Sequence[Row]) -> None:
         job, count, device = rows[0].job, len(rows), self._network.device
         tokens = torch.tensor([row.job.fed for row in rows]).to(device, non_blocking=True)
-        aligned = any(row.job.aligned for row in rows)
         texts, end = self._texts.slots(first, count), tokens.shape[1] - 1
         logits, attention = self._network.decode(
             tokens,
@@ -132,20 +164,17 @@ class TorchSequences:
             *self._slots.rows(first, count),
             span=min(unrolled(tokens.shape[1]), self._network.sizes.positions),
             wanted=(job.prompt.start, end),
-            looks=aligned,
+            looks=self._looking(rows),
         )
+        for index, row in enumerate(rows):
+            row.start(logits[index, 0], None if attention is None else attention[index])
+        self._notes.start(first, logits[:, 0], self._rules)
         mask = self._rules.mask if job.given else self._rules.first_mask
         sampled = any(row.job.temperature > 0 for row in rows)
-        self._notes.start(first, logits[:, 0], self._rules)
-        self._notes.write(0, first, texts.take(logits[:, 1], self._rules, mask=mask, sampled=sampled))
-        for index, row in enumerate(rows):
-            if attention is not None and row.job.aligned:
-                row.attend(attention[index, :, len(row.job.prompt.tokens) - 1 :])
-            if row.job.probe is not None:
-                row.probed = logits[index, 0, slice(*row.job.probe)].softmax(0)
+        self._notes.write(0, first, texts.take(logits[:, 1], self._rules, mask=mask, sampled=sampled, fed=False))
 
     def _advance(self, first: int, count: int, begin: int, step: _Step) -> None:
-        """A token for each of some rows at each place from `begin` on."""
+        """A token for each of some rows at each place from `begin` on; nothing of a place that fails is left."""
         texts, slots = self._texts.slots(first, count), self._slots.rows(first, count)
         for place in range(begin, 1 + self.stride):
             self._place = place
@@ -158,10 +187,10 @@ class TorchSequences:
                 wanted=(0,),
                 looks=step.aligned,
             )
-            texts.go_on()
             if attention is not None:
                 self._notes.look(place, first, attention[:, :, 0])
-            chosen = texts.take(logits[:, 0], self._rules, mask=self._rules.mask, sampled=step.sampled)
+            mask = self._rules.mask
+            chosen = texts.take(logits[:, 0], self._rules, mask=mask, sampled=step.sampled, fed=True)
             self._notes.write(place, first, chosen)
 
     def _halve(self, first: int, count: int, begin: int, step: _Step, error: Exception) -> None:
@@ -173,9 +202,8 @@ class TorchSequences:
         half = count // 2
         for start, rows in ((first, half), (first + half, count - half)):
             self._place = begin
-            try:
-                self._advance(start, rows, begin, step)
-            except Exception as again:  # as above
+            again = _tried(partial(self._advance, start, rows, begin, step))
+            if again is not None:
                 self._halve(start, rows, self._place, step, again)
 
     def _fail(self, slot: int, error: Exception) -> None:
@@ -192,6 +220,8 @@ class TorchSequences:
             row.gain(seen.of(slot), steps=steps, rules=self._rules)
             if row.ended:
                 ended.append(Ended(row.job, row.result()))
+                if row.error is not None:
+                    self._slots.clear(slot)
                 self._remove(slot)
         return ended
 
@@ -214,3 +244,13 @@ def _alike(rows: Sequence[Row]) -> int:
     """How many of the first rows can be fed together."""
     shapes = [(len(row.job.prompt.tokens), row.job.prompt.start, len(row.job.given)) for row in rows]
     return next((count for count, shape in enumerate(shapes) if shape != shapes[0]), len(rows))
+
+
+def _tried(compute: Callable[[], None]) -> Exception | None:
+    """What goes wrong, whatever a runtime raises: there is no common class. What it computed with is let go."""
+    try:
+        compute()
+    except Exception as error:
+        traceback.clear_frames(error.__traceback__)
+        return error
+    return None

@@ -22,17 +22,8 @@ _RUNS = slice(len(_FIELDS) + LONGEST_CYCLE, _WIDTH)
 NOTHING = -1
 """In place of a token."""
 
-ENDED, LOOPED = 1, 2
-"""States of a row; 0 goes on."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Chosen:
-    """Of each row: the token (NOTHING where it had ended), its log-probability at temperature 1, and the state now."""
-
-    token: torch.Tensor
-    logprob: torch.Tensor
-    state: torch.Tensor
+LOOPED = 2
+"""State of a row; 0 goes on, 1 has ended."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,12 +98,10 @@ class Texts:
         """Choose nothing more there."""
         self._state[slot, _FIELDS.index("ended")] = 1
 
-    def go_on(self) -> None:
-        """The token of each row that goes on is in its cache now."""
-        self._write("past", self.past + 1 - self.ended)
-
-    def take(self, logits: torch.Tensor, rules: Rules, *, mask: torch.Tensor, sampled: bool) -> Chosen:
+    def take(self, logits: torch.Tensor, rules: Rules, *, mask: torch.Tensor, sampled: bool, fed: bool) -> torch.Tensor:
         """Choose a token for each row that has not ended, and see whether it has now.
+
+        Nothing is written before all is computed: if memory runs out in between, it is as if nothing had been asked.
 
         Args:
             logits: [rows, vocabulary] in float32, written over: memory for another half million numbers costs more
@@ -120,28 +109,35 @@ class Texts:
             rules: which tokens there are.
             mask: that of the rules for these rows.
             sampled: whether a row has a temperature.
+            fed: whether the last token chosen is in the cache now, as it is at a step.
+
+        Returns:
+            Of each row [3, rows]: the token (NOTHING where it had ended), its log-probability at temperature 1, and the
+            state now.
         """
         scores = logits.add_(mask)
         token = (self._tempered(scores) if sampled else scores).argmax(-1)
-        chosen, top = scores.gather(1, token[:, None])[:, 0], scores.amax(-1)
-        logprob = chosen - top - scores.sub_(top[:, None]).exp_().sum(-1).log()
+        best, top = scores.gather(1, token[:, None])[:, 0], scores.amax(-1)
+        logprob = best - top - scores.sub_(top[:, None]).exp_().sum(-1).log()
         running = self.ended == 0
         said = running & (token != rules.end_token)
-        looped = said & (self._repeating(token) >= rules.enough).any(1)
+        runs = torch.where(self._state[:, _RECENT] == token[:, None], self._state[:, _RUNS] + 1, 0)
+        recent = torch.cat((token[:, None], self._state[:, _RECENT][:, :-1]), dim=1)
+        looped = said & (runs >= rules.enough).any(1)
         count = self._field("count") + said
-        self._write("count", count)
-        self._write("token", torch.where(said, token, self.token))
-        self._write("ended", (~said | looped | (count >= self._field("limit"))).long())
-        state = self.ended + looped
-        return Chosen(torch.where(running, token, NOTHING), logprob, state)
-
-    def _repeating(self, token: torch.Tensor) -> torch.Tensor:
-        """[rows, cycles] how many tokens in a row, this one included, are those a cycle before them."""
-        recent, runs = self._state[:, _RECENT], self._state[:, _RUNS]
-        counted = torch.where(recent == token[:, None], runs + 1, 0)
-        runs.copy_(counted)
-        recent.copy_(torch.cat((token[:, None], recent[:, :-1]), dim=1))
-        return counted
+        ended = ~said | looped | (count >= self._field("limit"))
+        written = {
+            "token": torch.where(said, token, self.token),
+            "past": self.past + running if fed else self.past,
+            "count": count,
+            "ended": ended.long(),
+        }
+        columns = torch.stack((torch.where(running, token, NOTHING).float(), logprob, (ended.long() + looped).float()))
+        for name, values in written.items():
+            self._field(name).copy_(values)
+        self._state[:, _RUNS].copy_(runs)
+        self._state[:, _RECENT].copy_(recent)
+        return columns
 
     def _tempered(self, scores: torch.Tensor) -> torch.Tensor:
         """Gumbel's trick: the argmax of scores with this noise is a sample of their softmax."""
@@ -151,9 +147,6 @@ class Texts:
 
     def _field(self, name: str) -> torch.Tensor:
         return self._state[:, _FIELDS.index(name)]
-
-    def _write(self, name: str, values: torch.Tensor) -> None:
-        self._field(name).copy_(values)
 
 
 def gumbel(seed: torch.Tensor, count: torch.Tensor, size: int) -> torch.Tensor:
