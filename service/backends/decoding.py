@@ -10,7 +10,7 @@ import numpy as np
 
 from service.backends.base import Floats, Integers, LogitBackend, Rows, Step
 from service.backends.repetition import looping
-from service.backends.sequences import Ended, Hypothesis, Job, TokenRules
+from service.backends.sequences import Ended, Hypothesis, Job, TokenRules, alike
 from service.errors import RecognitionFailed
 
 NOT_A_NUMBER = "the model's output is not a number"
@@ -69,7 +69,7 @@ class DecodeBatch:
         first = len(self._running)
         self._running += entering
         while first < len(self._running):
-            count = _alike([row.job for row in self._running[first:]])
+            count = alike([row.job for row in self._running[first:]])
             self._prime(first, count)
             first += count
         return ended + self._leave()
@@ -131,18 +131,6 @@ class DecodeBatch:
         self._rows.leave(slot)
         self._running[slot] = self._running[-1]
         self._running.pop()
-
-
-def _alike(jobs: Sequence[Job]) -> int:
-    """How many of the first jobs can be fed together."""
-    for count, job in enumerate(jobs):
-        if _shape(job) != _shape(jobs[0]):
-            return count
-    return len(jobs)
-
-
-def _shape(job: Job) -> tuple[int, int, int]:
-    return len(job.prompt.tokens), job.prompt.start, len(job.given)
 
 
 @dataclass(slots=True, eq=False)

@@ -118,6 +118,18 @@ class Ended:
     result: Hypothesis | Exception
 
 
+def alike(jobs: Sequence[Job]) -> int:
+    """How many of the first jobs can be fed together."""
+    for count, job in enumerate(jobs):
+        if _shape(job) != _shape(jobs[0]):
+            return count
+    return len(jobs)
+
+
+def _shape(job: Job) -> tuple[int, int, int]:
+    return len(job.prompt.tokens), job.prompt.start, len(job.given)
+
+
 class Sequences(Protocol):
     """Rows that share decoder steps. For one thread.
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_store.manifest import Runtime
+
 UNLIMITED_BYTES = 2**60
 """cgroup v1 writes "no limit" as the largest number of pages: anything from here on is none."""
 
@@ -69,6 +71,10 @@ class Gpus:
     broken: bool = False
     driver: str = ""
     asked: str = "auto"
+
+    def compute(self, runtime: Runtime) -> bool:
+        """Whether variants of this runtime are computed on them."""
+        return runtime == "torch" and bool(self.gpus)
 
     @property
     def memory(self) -> Limit:

@@ -335,7 +335,7 @@ class LocalEngine:
         return footprint(manifest.total_bytes, self._stock.costs(manifest.name), self._base_bytes)
 
     def _gpu_footprint(self, manifest: Manifest) -> int:
-        on_gpu = manifest.runtime == "torch" and bool(self._device.gpus.gpus)
+        on_gpu = self._device.gpus.compute(manifest.runtime)
         return gpu_footprint(manifest.total_bytes, self._stock.costs(manifest.name), on_gpu=on_gpu)
 
     async def _forget(self, hosted: Hosted) -> None:

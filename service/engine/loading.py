@@ -194,14 +194,12 @@ class Loader:
         What computes on a GPU and what does not tell nothing of each other.
         """
         models = [one for one in self._registry.list() if one.model == manifest.model]
-        siblings = [one for one in models if self._on_gpu(one) == self._on_gpu(manifest)]
+        on_gpu = self._device.gpus.compute
+        siblings = [one for one in models if on_gpu(one.runtime) == on_gpu(manifest.runtime)]
         for one in sorted(siblings, key=lambda one: one.precision != manifest.precision):
             if profile := self._profiles.find(one, self._conditions):
                 return replace(profile, reason=f"as {one.name}: {profile.reason}", timings=None, service=None)
         return None
-
-    def _on_gpu(self, manifest: Manifest) -> bool:
-        return manifest.runtime == "torch" and bool(self._device.gpus.gpus)
 
     def _within(self, hosted: Hosted, planned: Planned | None = None) -> Hosted:
         """With no more rows than were planned, or than there is memory for; what is kept on disk knows no budget."""

@@ -9,6 +9,7 @@ import torch
 from service.backends.base import MASKED, Floats
 from service.backends.sequences import Memory
 from service.backends.torch.network import Layers, Network, Sizes, Tensors
+from service.backends.torch.uploads import on_device
 
 UNROLLED = 64
 """Positions that a processor adds up side by side, or a multiple of them. What is left over is added in another order,
@@ -53,7 +54,7 @@ class Slots:
         _copy([one[slot, :, :length] for one in _all(self._cross)], _all(memory.layers))
         log_weights = np.full(self.length, MASKED, np.float32)
         log_weights[:length] = memory.log_weights
-        self._log_weights[slot].copy_(sent(torch.from_numpy(log_weights), self._device))
+        self._log_weights[slot].copy_(on_device(torch.from_numpy(log_weights), self._device))
 
     def move(self, slot: int, to: int, *, used: int) -> None:
         """Let a row go on in another slot; `used` of its cache's positions hold something."""
@@ -90,11 +91,6 @@ def row_bytes(sizes: Sizes, dtype: torch.dtype, length: int) -> int:
 
 def unrolled(length: int) -> int:
     return -(-length // UNROLLED) * UNROLLED
-
-
-def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """On the device; a GPU copies it by itself, while the host goes on."""
-    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _all(layers: Layers) -> list[torch.Tensor]:

@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 
-from service.backends.sequences import Ended, Job, TokenRules
+from service.backends.sequences import Ended, Job, TokenRules, alike
 from service.backends.torch.graphs import Graphs
 from service.backends.torch.memory import Slots, unrolled
 from service.backends.torch.network import Network
@@ -94,7 +94,7 @@ class TorchSequences:
                 ended.append(Ended(job, error))
         entered = self._running[first:]
         while first < len(self._running):
-            count = _alike(self._running[first:])
+            count = alike([row.job for row in self._running[first:]])
             self._prime(first, count)
             first += count
         if any(not row.job.token_limit for row in entered):
@@ -111,7 +111,7 @@ class TorchSequences:
         if longest > places:
             raise ValueError(f"a prompt and a text of {longest} tokens do not fit: the cache holds {places}")
         self._slots.put(len(self._running), job.memory)
-        self._texts.begin(len(self._running), [job])
+        self._texts.begin(len(self._running), job)
         self._running.append(Row(job))
 
     def _step(self) -> list[Ended]:
@@ -238,12 +238,6 @@ class TorchSequences:
     def _rounded(self, rows: int) -> int:
         """On a GPU a power of two, so that few steps differ: the slots behind are computed for nothing."""
         return min(self.capacity, 1 << (rows - 1).bit_length()) if self._gpu else rows
-
-
-def _alike(rows: Sequence[Row]) -> int:
-    """How many of the first rows can be fed together."""
-    shapes = [(len(row.job.prompt.tokens), row.job.prompt.start, len(row.job.given)) for row in rows]
-    return next((count for count, shape in enumerate(shapes) if shape != shapes[0]), len(rows))
 
 
 def _tried(compute: Callable[[], None]) -> Exception | None:

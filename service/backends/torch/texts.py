@@ -4,7 +4,6 @@ Token choice, suppression, log-probabilities, the guard against loops and the en
 `service.backends.decoding`, in tensors: nobody waits for a token to know the next.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -13,6 +12,7 @@ import torch
 
 from service.backends.repetition import LONGEST_CYCLE, TIMES, TOKENS
 from service.backends.sequences import Job, TokenRules
+from service.backends.torch.uploads import on_device
 
 _FIELDS = ("token", "past", "count", "limit", "seed", "ended")
 _WIDTH = len(_FIELDS) + 2 * LONGEST_CYCLE
@@ -82,13 +82,10 @@ class Texts:
         rows = slice(first, first + count)
         return Texts(self._state[rows], self._temperature[rows])
 
-    def begin(self, first: int, jobs: Sequence[Job]) -> None:
-        """Put jobs into slots, their prompts and given tokens as good as fed."""
-        rows = slice(first, first + len(jobs))
-        states = torch.from_numpy(np.stack([_begun(job) for job in jobs]))
-        temperatures = torch.tensor([job.temperature for job in jobs])
-        self._state[rows].copy_(_sent(states, self._state.device), non_blocking=True)
-        self._temperature[rows].copy_(_sent(temperatures, self._state.device), non_blocking=True)
+    def begin(self, slot: int, job: Job) -> None:
+        """Put a job into a slot, its prompt and given tokens as good as fed."""
+        self._state[slot].copy_(on_device(torch.from_numpy(_begun(job)), self._state.device))
+        self._temperature[slot] = job.temperature
 
     def move(self, slot: int, to: int) -> None:
         self._state[to].copy_(self._state[slot])
@@ -190,8 +187,3 @@ def _begun(job: Job) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
         recent = np.concatenate(([token], recent[:-1]))
     state[_RECENT], state[_RUNS] = recent, runs
     return state
-
-
-def _sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """In memory that a GPU copies from by itself."""
-    return tensor.pin_memory() if device.type == "cuda" else tensor

@@ -13,6 +13,11 @@ def sent(array: npt.NDArray[np.generic], length: int, device: torch.device, *, p
     return host.to(device, non_blocking=True)
 
 
+def on_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """As it is, there; a GPU fetches it while the host goes on."""
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
 def rounded(length: int, device: torch.device, *, step: int) -> int:
     """The length to compute: on a GPU whole steps, so that few shapes occur; on a CPU no more than there is."""
     return length if device.type == "cpu" else -(-length // step) * step
