@@ -7,7 +7,7 @@ from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
 
-from service.api import auth, errors
+from service.api import auth, documented, errors
 from service.api.admin import AdminRoutes
 from service.api.deepgram import ListenRoutes
 from service.api.deepgram_stream import StreamRoutes
@@ -65,13 +65,15 @@ def create_app(settings: Settings, engine: Engine, metrics: Metrics | None = Non
     spool = Spool(settings.spool_bytes)
     audio, plan = AudioRoutes(settings, engine, spool), PlanRoutes(engine, default=settings.model)
     for guarded in (audio, ModelRoutes(engine), plan, PrecisionRoutes(engine)):
-        app.include_router(guarded.router, dependencies=[Depends(require_key)])
+        app.include_router(guarded.router, dependencies=[Depends(require_key)], responses=documented.GUARDED)
     app.include_router(ListenRoutes(settings, engine, spool).router)
     app.include_router(StreamRoutes(settings, engine).router)
-    app.include_router(AdminRoutes(engine).router, dependencies=[Depends(require_operator)])
+    admin = AdminRoutes(engine).router
+    app.include_router(admin, dependencies=[Depends(require_operator)], responses=documented.GUARDED)
     app.include_router(RealtimeRoutes(settings, engine).router)
     app.include_router(HealthRoutes(engine, metrics, stuck_s=settings.stuck_s).router)
     errors.install(app)
+    documented.describe(app)
     app.add_middleware(Tracing, metrics=metrics)
     auth.welcome(app, settings.cors_origins)
     if settings.cors_origins:

@@ -7,12 +7,15 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.bodies import KeepAlive, documented, read_json, read_keep_alive
+from service.api.documented import ASKED, LOADED, failures
 from service.api.models import ModelBody, ModelList, model_body
 from service.api.precision import PrecisionBody, precision_body
 from service.api.selection import CLOUD_NAMES, select
 from service.engine.choice import AUTO
 from service.engine.precision import Orders
 from service.engine.types import Engine, Governed
+
+CHANGED = ASKED | LOADED | failures(413)
 
 Variant = Annotated[str, Field(min_length=1)]
 
@@ -53,11 +56,17 @@ class AdminRoutes:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.router = APIRouter(tags=["operation"])
-        self.router.add_api_route("/v1/precision", self.order, methods=["PUT"], openapi_extra=documented(OrdersForm))
         self.router.add_api_route(
-            "/v1/models/{model:path}/load", self.load, methods=["POST"], openapi_extra=documented(LoadForm)
+            "/v1/precision", self.order, methods=["PUT"], responses=CHANGED, openapi_extra=documented(OrdersForm)
         )
-        self.router.add_api_route("/v1/models/{model:path}/unload", self.unload, methods=["POST"])
+        self.router.add_api_route(
+            "/v1/models/{model:path}/load",
+            self.load,
+            methods=["POST"],
+            responses=CHANGED,
+            openapi_extra=documented(LoadForm),
+        )
+        self.router.add_api_route("/v1/models/{model:path}/unload", self.unload, methods=["POST"], responses=CHANGED)
 
     async def order(self, request: Request) -> PrecisionBody:
         """Pin a variant, take the pin back, or set bounds; answers as GET does when the switch is done."""

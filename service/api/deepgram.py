@@ -15,9 +15,10 @@ from starlette.requests import ClientDisconnect
 
 from service.api import auth
 from service.api.client import client_of
-from service.api.deepgram_errors import CODES, REQUEST_ID_HEADER, RefusalBody, refusal
+from service.api.deepgram_errors import REQUEST_ID_HEADER, RefusalBody, refusal
 from service.api.deepgram_options import ListenOptions, engine_name, parse
 from service.api.deepgram_results import ListenBody, metadata_body, results_body
+from service.api.documented import failures
 from service.api.errors import stopping
 from service.api.presence import while_present
 from service.api.spool import Spool, Upload
@@ -29,6 +30,9 @@ from service.errors import EmptyAudio, OptionError, WrenError
 from service.settings import Settings
 
 PATH = "/v1/listen"
+
+DOCUMENTED = (400, 401, 403, 408, 413, 429, 500, 503, 504)
+"""Statuses of what goes wrong: with Deepgram a model that is not there is a bad request."""
 
 _OTHER_METHODS = ("GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
@@ -45,7 +49,12 @@ class ListenRoutes:
         self._spool = spool
         self.router = APIRouter(tags=["deepgram"])
         self.router.add_api_route(
-            PATH, self.transcribe, methods=["POST"], response_model=ListenBody, openapi_extra=_documented()
+            PATH,
+            self.transcribe,
+            methods=["POST"],
+            response_model=ListenBody,
+            responses=failures(*DOCUMENTED, body=RefusalBody),
+            openapi_extra=_documented(),
         )
         self.router.add_api_route(PATH, self.refuse, methods=list(_OTHER_METHODS), include_in_schema=False)
 
@@ -132,16 +141,14 @@ def _digest(audio: bytes | Path) -> str:
 
 
 def _documented() -> dict[str, object]:
-    """The query, the body and the errors as OpenAPI has them; the route reads them itself, so FastAPI cannot know."""
+    """The query and the body as OpenAPI has them; the route reads them itself, so FastAPI cannot know."""
     schema = ListenOptions.model_json_schema()
     parameters = [
         {"name": name, "in": "query", "required": False, "description": one.pop("description", ""), "schema": one}
         for name, one in schema["properties"].items()
     ]
     recording = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-    failed = {"application/json": {"schema": RefusalBody.model_json_schema()}}
     return {
         "parameters": parameters,
         "requestBody": {"required": True, "content": recording},
-        "responses": {str(status): {"description": code, "content": failed} for status, code in CODES.items()},
     }

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
+from service.api.documented import TEXT
 from service.engine.types import Engine, Load
 from service.metrics import Metrics
 
@@ -104,9 +105,15 @@ class HealthRoutes:
             self.ready,
             methods=["GET"],
             response_model=Readiness,
-            responses={503: {"model": Readiness}},
+            responses={503: {"model": Readiness, "description": "Send requests elsewhere; `reason` says why."}},
         )
-        self.router.add_api_route("/metrics", self.metrics, methods=["GET"], response_class=Response)
+        self.router.add_api_route(
+            "/metrics",
+            self.metrics,
+            methods=["GET"],
+            response_class=Response,
+            responses={200: {"content": {CONTENT_TYPE_LATEST.partition(";")[0]: TEXT}}},
+        )
 
     async def live(self) -> Alive:
         """The event loop answers."""

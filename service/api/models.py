@@ -5,6 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from service.api.documented import failures
 from service.api.selection import find, names_of
 from service.engine.types import Engine, ModelInfo, State
 
@@ -51,7 +52,7 @@ class ModelRoutes:
         self._engine = engine
         self.router = APIRouter(tags=["models"])
         self.router.add_api_route("/v1/models", self.index, methods=["GET"])
-        self.router.add_api_route("/v1/models/{model:path}", self.show, methods=["GET"])
+        self.router.add_api_route("/v1/models/{model:path}", self.show, methods=["GET"], responses=failures(404))
 
     async def index(self) -> ModelList:
         """Every model by its bare name, which lets Wren choose the variant, and every variant."""

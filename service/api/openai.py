@@ -7,9 +7,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic.json_schema import JsonSchemaValue
 
 from service.api.client import client_of
+from service.api.documented import TEXT, UPLOADED
 from service.api.events import EventStream, encode
 from service.api.feed import Feed
-from service.api.formats import render
+from service.api.formats import JsonBody, VerboseBody, render
 from service.api.forms import TranscriptionForm, parse
 from service.api.presence import while_present
 from service.api.selection import select
@@ -21,6 +22,12 @@ from service.engine.types import Engine
 from service.errors import EmptyAudio, OptionError
 from service.recognition.types import Task
 from service.settings import Settings
+
+TRANSCRIBED: JsonSchemaValue = {
+    "model": JsonBody | VerboseBody,
+    "description": "What was said, in the `response_format` that was asked for, or as server-sent events.",
+    "content": {"text/plain": TEXT, "text/vtt": TEXT, "text/event-stream": TEXT},
+}
 
 
 class AudioRoutes:
@@ -34,7 +41,12 @@ class AudioRoutes:
         self.router = APIRouter(tags=["audio"])
         for path, route in (("transcriptions", self.transcribe), ("translations", self.translate)):
             self.router.add_api_route(
-                f"/v1/audio/{path}", route, methods=["POST"], response_class=Response, openapi_extra=_documented()
+                f"/v1/audio/{path}",
+                route,
+                methods=["POST"],
+                response_class=Response,
+                responses={**UPLOADED, 200: TRANSCRIBED},
+                openapi_extra=_documented(),
             )
 
     async def transcribe(self, request: Request) -> Response:

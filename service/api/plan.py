@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
+from service.api.documented import ASKED
 from service.engine.budget import Asked
 from service.engine.device import Limit
 from service.engine.nearest import Way, ways
@@ -97,7 +98,7 @@ class PlanRoutes:
         self._engine = engine
         self._default = default.partition(":")[0]
         self.router = APIRouter(tags=["models"])
-        self.router.add_api_route("/v1/plan", self.show, methods=["GET"])
+        self.router.add_api_route("/v1/plan", self.show, methods=["GET"], responses=ASKED)
 
     async def show(
         self,
