@@ -3,8 +3,8 @@
 # (mirror, constraints, PIP_*) apply.
 
 PYTHON ?= python3
-HOST ?= $(or $(WREN_HOST),127.0.0.1)
-PORT ?= $(or $(WREN_PORT),8000)
+HOST ?=
+PORT ?=
 MODELS ?= whisper-tiny.en moonshine-tiny silero-vad
 TEST_MODELS ?= $(MODELS) whisper-base
 GPU ?=
@@ -23,7 +23,7 @@ NO_PINS := A pinned version is not to be had here: installing what the index and
 .PHONY: help setup serve models test lint format bench lock clean
 
 help:
-	@echo 'make serve   set up, then serve on http://$(HOST):$(PORT)'
+	@echo 'make serve   set up, then serve on http://$(or $(HOST),$(WREN_HOST),127.0.0.1):$(or $(PORT),$(WREN_PORT),8000)'
 	@echo '             with GPU=1 on NVIDIA GPUs: PyTorch for CUDA is installed as well'
 	@echo 'make test    set up, then run every test (some: make test TESTS=tests/audio)'
 	@echo 'make lint    ruff and mypy'
@@ -35,7 +35,7 @@ help:
 setup: models
 
 serve: models
-	@exec $(BIN)/wren serve --host "$(HOST)" --port "$(PORT)"
+	@exec $(BIN)/wren serve $(if $(HOST),--host "$(HOST)") $(if $(PORT),--port "$(PORT)")
 
 models: .venv/.base $(if $(GPU),.venv/.cuda)
 	@$(BIN)/wren models pull $(MODELS)

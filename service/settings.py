@@ -1,8 +1,8 @@
-"""The environment (`WREN_…`) in, validated settings out."""
+"""The environment (`WREN_…`) in, validated settings out. `service.origins` reads the other sources besides."""
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from service.units import parse_duration_ms, parse_size
 
 MIB = 2**20
+PREFIX = "WREN_"
 
 Listed = Annotated[tuple[str, ...], NoDecode]
 """Comma-separated in the environment."""
@@ -35,10 +36,19 @@ def _device(value: object) -> object:
     return ",".join(names)
 
 
+def is_secret(name: str) -> bool:
+    """Whether what this setting holds is never shown."""
+    return _holds_secret(Settings.model_fields[name].annotation)
+
+
+def _holds_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
+
+
 class Settings(BaseSettings):
     """What a deployment can choose. Each field is the variable `WREN_` + its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="WREN_", env_ignore_empty=True, frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, hide_input_in_errors=True)
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
     port: int = Field(default=8000, ge=0, le=65_535, description="Port to listen on; 0 lets the system choose.")
@@ -154,7 +164,7 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(item.strip() for item in value.split(",") if item.strip())
+            return tuple(item.strip() for item in re.split(r"[,\n]", value) if item.strip())
         return value
 
     @property

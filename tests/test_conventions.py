@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from service.origins import is_known
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -140,6 +141,12 @@ def test_every_setting_is_documented() -> None:
 def test_documented_settings_exist() -> None:
     documented = re.findall(r"^\| `WREN_(\w+)`", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE)
     assert {name.lower() for name in documented} == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("page", ["README.md", *sorted(path.name for path in (ROOT / "docs").glob("*.md"))])
+def test_no_page_names_a_variable_that_means_nothing(page: str) -> None:
+    text = (ROOT / page if page == "README.md" else ROOT / "docs" / page).read_text()
+    assert not {name for name in re.findall(r"\bWREN_[A-Z0-9_]*[A-Z0-9]\b", text) if not is_known(name)}
 
 
 def test_file_map_is_the_files() -> None:

@@ -1,10 +1,13 @@
 """The command `wren`. Each command imports what it needs when it runs: help and version answer at once."""
 
+import os
+
 import typer
 
 from service import __version__
 from service.cli import (
     compress,
+    config,
     doctor,
     evaluate,
     listen,
@@ -17,10 +20,10 @@ from service.cli import (
     serving,
     transcribe,
 )
+from service.cli.options import ConfigOption
 
 app = typer.Typer(
     name="wren",
-    help="Speech recognition for machines that are short of memory, cores or GPU.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -40,6 +43,14 @@ models.app.command()(serving.load)
 models.app.command()(serving.unload)
 models.app.command()(serving.pin)
 app.add_typer(models.app, name="models")
+app.add_typer(config.app, name="config")
+
+
+@app.callback()
+def wren(*, config: ConfigOption = None) -> None:
+    """Speech recognition for machines that are short of memory, cores or GPU."""
+    if config is not None:  # whatever the command: as if the variable said so
+        os.environ["WREN_CONFIG"] = str(config)
 
 
 @app.command()

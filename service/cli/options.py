@@ -3,7 +3,7 @@
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -13,10 +13,18 @@ import typer
 from service.errors import WrenError
 
 if TYPE_CHECKING:
+    from service.origins import Sourced
     from service.settings import Settings
 
 StoreOption = Annotated[Path | None, typer.Option(help="Folder of the model store. [WREN_STORE, else .store]")]
 ModelOption = Annotated[str | None, typer.Option(help="A name that `wren models list` shows. [WREN_MODEL]")]
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="File of settings. [WREN_CONFIG, else wren.toml where it is there]", show_default=False
+    ),
+]
 
 ANY_MODEL = "auto"
 DETECTOR = "silero-vad"
@@ -40,16 +48,23 @@ def complain(message: str) -> None:
 
 
 def read_settings(**given: str | int | Path | None) -> "Settings":
-    """The settings of the environment, with the options given on the command line in place of theirs."""
-    from pydantic import ValidationError
+    """The settings of every source, with the options given on the command line in place of theirs."""
+    sourced = read_sources(given)
+    for warning in sourced.warnings:
+        complain(warning)
+    return sourced.settings
 
-    from service.settings import Settings
+
+def read_sources(
+    given: Mapping[str, object] | None = None, *, assigned: Sequence[str] = (), config: Path | None = None
+) -> "Sourced":
+    """The settings and where each came from; `config` is the command's own file."""
+    from service.origins import WrongSettings, read
 
     try:
-        settings = Settings()
-    except ValidationError as error:
-        fail("; ".join(f"WREN_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()))
-    return settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+        return read(given, assigned=assigned, config=config)
+    except WrongSettings as error:
+        fail(str(error))
 
 
 @contextmanager

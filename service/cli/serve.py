@@ -1,5 +1,6 @@
 """`wren serve`: the address is taken first, then the model loaded, then the door opened."""
 
+import logging
 import shlex
 import socket
 import sys
@@ -8,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.options import ModelOption, StoreOption, fail, read_settings, reported
+from service.cli.options import ConfigOption, ModelOption, StoreOption, fail, read_sources, reported
 from service.cli.sample import sample_path
 
 if TYPE_CHECKING:
+    from service.origins import Sourced
     from service.settings import Settings
 
+_log = logging.getLogger(__name__)
 
 SWITCH_S = 0.001
 """How long a thread may keep the interpreter from the event loop. With Python's 5 ms one health check in a few hundred
@@ -26,11 +29,17 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="0 takes any. [WREN_PORT, else 8000]")] = None,
     store: StoreOption = None,
     model: ModelOption = None,
+    assigned: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting, such as threads=2; may be repeated."),
+    ] = None,
+    config: ConfigOption = None,
 ) -> None:
     """Serve speech recognition over HTTP until interrupted."""
-    settings = read_settings(host=host, port=port, store=store, model=model)
-    with listen(settings.host, settings.port) as listener:
-        _run(settings, listener)
+    given = {"host": host, "port": port, "store": store, "model": model}
+    sourced = read_sources(given, assigned=assigned or (), config=config)
+    with listen(sourced.settings.host, sourced.settings.port) as listener:
+        _run(sourced, listener)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -59,7 +68,7 @@ def first_request(settings: "Settings", sample: Path, *, port: int) -> str:
     return f"curl {key}-F file=@{shlex.quote(str(sample))} -F model=auto {url}"
 
 
-def _run(settings: "Settings", listener: socket.socket) -> None:
+def _run(sourced: "Sourced", listener: socket.socket) -> None:
     from service import logs
     from service.app import create_app
     from service.cli.server import Server, allow_open_files
@@ -67,11 +76,15 @@ def _run(settings: "Settings", listener: socket.socket) -> None:
     from service.engine.heap import few_arenas
     from service.metrics import Metrics
 
+    settings = sourced.settings
+
     def ready() -> None:
         line = first_request(settings, sample_path(), port=listener.getsockname()[1])
         typer.echo(f"\nWren is ready with {settings.model}. The first request to try:\n\n  {line}\n")
 
     logs.configure(log_format=settings.log_format, level=settings.log_level)
+    for warning in sourced.warnings:
+        _log.warning(warning)
     allow_open_files()
     few_arenas()
     sys.setswitchinterval(SWITCH_S)

@@ -29,5 +29,5 @@ def test_wrong_option_is_a_usage_error() -> None:
 def test_wrong_setting_is_one_line_that_names_it() -> None:
     done = wren("serve", env={"WREN_PORT": "eighty"})
     assert done.returncode == 1
-    assert done.stderr.startswith("wren: WREN_PORT: ")
+    assert done.stderr.startswith("wren: WREN_PORT in the environment: 'eighty' is wrong: write a whole number")
     assert done.stderr.count("\n") == 1
