@@ -1,10 +1,10 @@
 """A model's name, the store's variants and their plans in; the variant that serves out, with the reason. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model_store.manifest import Family, Manifest, Precision
-from service.engine.nearest import ways
+from service.engine.nearest import limit, way, ways
 from service.engine.plan import Budget, Excluded, Obstacle, Plan, Planned
 from service.errors import ModelNotFound, ModelUnavailable, NothingFits
 
@@ -120,8 +120,12 @@ def _refuse(excluded: Excluded, budget: Budget) -> None:
     """What cannot run, or would take more memory than somebody allowed, is not served by its name either."""
     if why := _unable(excluded):
         raise ModelUnavailable(excluded.name, why)
-    if _set_limits(excluded, budget) & {"memory", "gpu_memory"}:
-        raise NothingFits(excluded.name, reasons=_told([excluded]), ways=())
+    passed = _set_limits(excluded, budget) & {"memory", "gpu_memory"}
+    if passed:
+        against = replace(excluded, faults=tuple(fault for fault in excluded.faults if fault.obstacle in passed))
+        enough = way(against)
+        settings = " and ".join(limit(budget, name).reason for name, _ in enough.limits) if enough else ""
+        raise NothingFits(excluded.name, reasons=_told([against]), ways=(f"{enough} ({settings})",) if enough else ())
 
 
 def _unable(excluded: Excluded | None) -> str | None:

@@ -39,17 +39,18 @@ def ways(plan: Plan) -> tuple[Way, ...]:
     """The nearest feasible budgets; none if something fits, or if nothing can be known to."""
     if plan.chosen:
         return ()
-    found = [way for one in plan.excluded if (way := _way(one)) is not None]
-    single = [way for way in found if len(way.limits) == 1]
+    found = [one for one in map(way, plan.excluded) if one is not None]
+    single = [one for one in found if len(one.limits) == 1]
     if not single:
-        return tuple(sorted(found, key=lambda way: _distance(way, plan.budget))[:1])
+        return tuple(sorted(found, key=lambda one: _distance(one, plan.budget))[:1])
     nearest: dict[Movable, Way] = {}
-    for way in sorted(single, key=lambda way: (way.limits[0][1], way.candidate.name)):
-        nearest.setdefault(way.limits[0][0], way)
+    for one in sorted(single, key=lambda one: (one.limits[0][1], one.candidate.name)):
+        nearest.setdefault(one.limits[0][0], one)
     return tuple(nearest[name] for name in MOVABLE if name in nearest)
 
 
-def _way(excluded: Excluded) -> Way | None:
+def way(excluded: Excluded) -> Way | None:
+    """What would get this one past all that stands against it; None if moving limits does not."""
     against = {fault.obstacle for fault in excluded.faults}
     if not against or not against <= set[Obstacle](MOVABLE):
         return None
@@ -67,16 +68,16 @@ def _needed(candidate: Candidate, name: Movable) -> float:
     return needed
 
 
-def _distance(way: Way, budget: Budget) -> tuple[int, float, str]:
+def _distance(one: Way, budget: Budget) -> tuple[int, float, str]:
     """How far a way is: a doubling of memory or latency counts like a point of WER."""
     steps = 0.0
-    for name, amount in way.limits:
-        allowed = _limit(budget, name).amount
+    for name, amount in one.limits:
+        allowed = limit(budget, name).amount
         steps += amount - allowed if name == "wer_loss" else math.log2(amount / max(allowed, 1.0))
-    return len(way.limits), steps, way.candidate.name
+    return len(one.limits), steps, one.candidate.name
 
 
-def _limit(budget: Budget, name: Movable) -> Limit:
+def limit(budget: Budget, name: Movable) -> Limit:
     match name:
         case "memory":
             return budget.memory
@@ -88,16 +89,16 @@ def _limit(budget: Budget, name: Movable) -> Limit:
             return budget.wer_loss
 
 
-def _moved(budget: Budget, name: Movable, limit: Limit) -> Budget:
+def _moved(budget: Budget, name: Movable, to: Limit) -> Budget:
     match name:
         case "memory":
-            return replace(budget, memory=limit)
+            return replace(budget, memory=to)
         case "gpu_memory":
-            return replace(budget, gpu_memory=limit)
+            return replace(budget, gpu_memory=to)
         case "latency":
-            return replace(budget, latency=limit)
+            return replace(budget, latency=to)
         case "wer_loss":
-            return replace(budget, wer_loss=limit)
+            return replace(budget, wer_loss=to)
 
 
 def _told(name: Movable, amount: float) -> str:

@@ -77,8 +77,13 @@ def test_a_variant_that_is_named_is_taken_however_slow_it_is(name: str) -> None:
 
 
 def test_a_variant_that_is_named_is_not_served_in_more_memory_than_somebody_allowed() -> None:
-    with pytest.raises(NothingFits, match=r"needs 200 MB, there are 100 MB"):
-        choices(FAST_FP32, limits=budget(mb=100)).choose("whisper-tiny.en:fp32")
+    with pytest.raises(NothingFits) as caught:
+        choices(FAST_FP32, limits=budget(mb=100, latency_ms=1)).choose("whisper-tiny.en:fp32")
+    assert str(caught.value) == (
+        "Nothing of 'whisper-tiny.en:fp32' fits the budget. "
+        "What would do: 200 MB of memory for whisper-tiny.en:fp32 (WREN_MEMORY). "
+        "Ruled out: whisper-tiny.en:fp32 needs 200 MB, there are 100 MB (WREN_MEMORY)."
+    )
     unmeasured = choices(FAST_FP32, limits=budget(mb=100)).choose("whisper-tiny.en:int8")
     assert unmeasured.reason == "asked for by name"
 
