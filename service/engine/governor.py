@@ -82,6 +82,8 @@ class Governor:
         post = self._post(self._choices().default)
         if self._listed and ":" in post.model:
             _log.warning("WREN_LADDER is not used, for WREN_MODEL names a variant")
+        for name, why in post.ladder.left_out:
+            _log.warning("WREN_LADDER: %s is left out: %s", name, why)
         failed: WrenError | None = None
         for name in post.in_order():
             choice = post.named(name)

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 
 from model_store.manifest import Manifest
 from service.engine.plan import IMPOSSIBLE, WER_TIE, Candidate, Excluded, Plan, Planned
-from service.errors import ModelNotFound
 
 STEP = 0.15
 """What a rung must compute more than the one above it: less is not worth a switch; timings err by a third of it."""
+
+NOT_HERE = "the store has no such variant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +90,16 @@ def _lost(candidate: Candidate) -> str:
 
 
 def given_ladder(names: Sequence[str], manifests: Sequence[Manifest], plan: Plan, *, model: str) -> Ladder:
-    """The rungs that an operator listed, best first, less those that this machine or its memory cannot have.
+    """The rungs that an operator listed, best first, less those that the store, the machine or its memory has not.
 
     Limits of latency and of WER do not matter: who lists a variant knows what it costs.
-
-    Raises:
-        ModelNotFound: the store has no variant of such a name.
     """
     rungs: list[Rung] = []
     left_out: list[tuple[str, str]] = []
     excluded = {one.name: one for one in plan.excluded}
-    for name in dict.fromkeys(_found(name, manifests, plan, model) for name in names):
-        if why := _impossible(excluded.get(name)):
+    for name in dict.fromkeys(named(name, manifests, plan, model=model) or name for name in names):
+        why = _impossible(excluded.get(name)) if any(one.name == name for one in manifests) else NOT_HERE
+        if why:
             left_out.append((name, why))
         else:
             rungs.append(_listed(rung_of(name, plan), rungs))
@@ -130,13 +129,6 @@ def named(name: str, manifests: Sequence[Manifest], plan: Plan, *, model: str) -
     order = {one.name: index for index, one in enumerate(plan.chosen)}
     best = min(found, key=lambda one: (order.get(one.name, len(order)), one.parent is not None, one.name), default=None)
     return best.name if best else None
-
-
-def _found(name: str, manifests: Sequence[Manifest], plan: Plan, model: str) -> str:
-    found = named(name, manifests, plan, model=model)
-    if found is None:
-        raise ModelNotFound(name, tuple(manifest.name for manifest in manifests))
-    return found
 
 
 def _impossible(excluded: Excluded | None) -> str:

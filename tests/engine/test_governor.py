@@ -292,6 +292,15 @@ async def test_a_listed_ladder_goes_before_the_plan() -> None:
         assert [rung.name for rung in at.governor.report()[0].ladder.rungs] == [INT8, FP32]
 
 
+async def test_listed_rungs_that_are_not_there_are_told_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    async with court(listed=("fp99", "int8")) as at:
+        assert at.serving == INT8
+    assert "WREN_LADDER: fp99 is left out: the store has no such variant" in caplog.messages
+    async with court(listed=("fp99",), started=False) as at:
+        with pytest.raises(ModelUnavailable, match="fp99: the store has no such variant"):
+            await at.governor.start()
+
+
 async def test_a_variant_that_is_the_default_goes_before_a_listed_ladder() -> None:
     async with court(default=INT8, listed=("fp32", "int8")) as at:
         assert [rung.name for rung in at.governor.report()[0].ladder.rungs] == [INT8]

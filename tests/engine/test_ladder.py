@@ -7,7 +7,6 @@ import pytest
 from model_store.manifest import Manifest, Precision
 from service.engine.ladder import STEP, Ladder, Rung, given_ladder, ladder, named, rung_of
 from service.engine.plan import WER_TIE, Budget, Candidate, Plan, plan
-from service.errors import ModelNotFound
 from tests.engine.plans import COSTS, MB, budget, candidate, drawn, evaluated
 
 FP32 = replace(candidate("tiny:fp32", latency_ms=50, speed=107), base=True)
@@ -170,6 +169,7 @@ def test_a_plan_tells_what_it_knows_of_a_variant() -> None:
 
 
 @pytest.mark.parametrize("name", ["int2", "tiny:int2", "large:fp32", ""])
-def test_a_name_that_means_nothing_is_not_found(name: str) -> None:
-    with pytest.raises(ModelNotFound, match="Available: base:fp32, tiny:bf16"):
-        given("fp32", name)
+def test_a_name_that_means_nothing_is_left_out_and_told(name: str) -> None:
+    found = given(name, "fp32")
+    assert names(found) == ["tiny:fp32"]
+    assert found.left_out == ((name, "the store has no such variant"),)
