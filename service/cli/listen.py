@@ -50,7 +50,9 @@ def listen(  # noqa: PLR0913 - one parameter an option
     channels: Annotated[int | None, typer.Option(help="Headerless audio: its channels, interleaved.")] = None,
     device: Annotated[str | None, typer.Option(help="Microphone: its number, or a part of its name.")] = None,
     list_devices: Annotated[bool, typer.Option("--list-devices", help="Show the microphones, and end.")] = False,
-    server: Annotated[str | None, typer.Option(help="Stream to the server at this URL.", show_default=False)] = None,
+    server: Annotated[
+        str | None, typer.Option(help="Stream to the server at HOST:PORT or a URL.", show_default=False)
+    ] = None,
     key: KeyOption = None,
     store: StoreOption = None,
 ) -> None:

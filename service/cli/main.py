@@ -28,6 +28,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    # --server was --url once.
+    context_settings={"token_normalize_func": lambda name: "server" if name == "url" else name},
 )
 app.command()(serve.serve)
 app.command()(transcribe.transcribe)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.remote import KeyOption, Remote, UrlOption
+from service.cli.remote import KeyOption, Remote, ServerOption
 
 if TYPE_CHECKING:
     from service.api.precision import PrecisionBody
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 def precision(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="As GET /v1/precision has it.")] = False,
-    url: UrlOption = None,
+    server: ServerOption = None,
     key: KeyOption = None,
 ) -> None:
     """Show what a running server serves, why, and its last switches."""
     from service.api.precision import PrecisionBody
 
-    told = Remote(url, key).ask(PrecisionBody, "GET", "/v1/precision")
+    told = Remote(server, key).ask(PrecisionBody, "GET", "/v1/precision")
     if as_json:
         typer.echo(told.model_dump_json(indent=2))
     else:

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     import httpx
     from pydantic import BaseModel
 
-UrlOption = Annotated[
-    str | None, typer.Option("--url", help="Where the server answers. [WREN_HOST and WREN_PORT]", show_default=False)
+ServerOption = Annotated[
+    str | None,
+    typer.Option(help="Where it answers: HOST:PORT or a URL. [WREN_HOST and WREN_PORT]", show_default=False),
 ]
 KeyOption = Annotated[
     str | None, typer.Option("--key", help="Its API key. [the first of WREN_API_KEYS]", show_default=False)
@@ -27,10 +28,10 @@ Body = TypeVar("Body", bound="BaseModel")
 
 
 class Remote:
-    """The server at `url`, by default the one that this environment would start."""
+    """The server at an address, by default the one that this environment would start."""
 
-    def __init__(self, url: str | None, key: str | None) -> None:
-        self._url, self._key = server_of(url, key)
+    def __init__(self, server: str | None, key: str | None) -> None:
+        self._url, self._key = server_of(server, key)
 
     def ask(self, kind: type[Body], method: str, path: str, sent: "BaseModel | None" = None) -> Body:
         """The answer; of what is sent only what was set."""
@@ -53,14 +54,15 @@ class Remote:
             return httpx.request(method, self._url + path, content=content, headers=headers, timeout=timeout)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
-            fail(f"No server answers at {self._url}: {reason}. Start it (`wren serve`), or say where it is (--url).")
+            fail(f"No server answers at {self._url}: {reason}. Start it (`wren serve`), or say where it is (--server).")
 
 
-def server_of(url: str | None, key: str | None) -> tuple[str, str | None]:
-    """Where it answers, without a path, and the key that it takes; None if this environment has none."""
+def server_of(server: str | None, key: str | None) -> tuple[str, str | None]:
+    """Its URL without a path, and the key that it takes; None if this environment has none."""
     settings = read_settings()
-    place = (url or address(settings.host, settings.port)).rstrip("/").removesuffix("/v1")
-    return place, key or next(iter(settings.keys), None)
+    place = server or address(settings.host, settings.port)
+    url = place if "://" in place else f"http://{place}"
+    return url.rstrip("/").removesuffix("/v1"), key or next(iter(settings.keys), None)
 
 
 def path_of(name: str, what: str, **query: str) -> str:

@@ -193,7 +193,7 @@ def test_a_server_gets_standard_input_as_it_is(small_server: LiveServer) -> None
 
 
 def test_what_a_server_refuses_is_one_line(small_server: LiveServer) -> None:
-    to = ("--server", small_server.url, "--key", small_server.key)
+    to = ("--server", small_server.url.removeprefix("http://"), "--key", small_server.key)
     with listening(*to, "--rate", str(RATE), "--json") as process:
         send(process, headerless())
         assert first_line(process)

@@ -71,7 +71,7 @@ def test_a_pin_is_set_or_taken_back(arguments: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}", "127.0.0.1:{port}", "http://[wrong"])
 def test_where_no_server_answers_the_line_says_what_to_do(url: str) -> None:
-    done = wren("models", "load", "fake", "--url", url.format(port=free_port()))
+    done = wren("models", "load", "fake", "--server", url.format(port=free_port()))
     assert done.returncode == 1
     assert done.stderr.startswith("wren: No server answers at ")
     assert "`wren serve`" in done.stderr
@@ -81,8 +81,10 @@ def test_where_no_server_answers_the_line_says_what_to_do(url: str) -> None:
 def test_the_key_comes_from_the_option_or_the_environment() -> None:
     with served(app_of(FakeEngine(FOX, infos=INFOS), api_keys=("one", "two"))) as port:
         url = f"http://127.0.0.1:{port}/v1/"
-        assert wren("models", "load", "fake", "--url", url, "--key", "two").returncode == 0
+        assert wren("models", "load", "fake", "--server", url, "--key", "two").returncode == 0
         assert wren("models", "load", "fake", "--url", url, env={"WREN_API_KEYS": "one,two"}).returncode == 0
+        bare = f"127.0.0.1:{port}"
+        assert wren("models", "load", "fake", "--server", bare, "--key", "two").returncode == 0
         refused = wren("models", "load", "fake", "--url", url)
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert "An API key is needed" in refused.stderr
