@@ -35,7 +35,7 @@ help:
 setup: models
 
 serve: models
-	@exec $(BIN)/wren serve $(if $(HOST),--host "$(HOST)") $(if $(PORT),--port "$(PORT)")
+	@exec $(if $(GPU),env WREN_DEVICE="$${WREN_DEVICE:-cuda}") $(BIN)/wren serve $(if $(HOST),--host "$(HOST)") $(if $(PORT),--port "$(PORT)")
 
 models: .venv/.base $(if $(GPU),.venv/.cuda)
 	@$(BIN)/wren models pull $(MODELS)

@@ -64,6 +64,11 @@ class Choices:
         """The variant of this name."""
         return next((manifest for manifest in self.manifests if manifest.name == name), None)
 
+    def unable(self, name: str) -> str | None:
+        """Why this machine cannot run a variant, if that is known."""
+        plan = self.plans.get(name.partition(":")[0])
+        return _unable(next((one for one in plan.excluded if one.name == name), None)) if plan else None
+
     def choose(self, name: str, *, language: str | None = None) -> Choice:
         """The variant for `model:variant`, a bare `model`, or `auto`.
 

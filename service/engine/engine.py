@@ -25,7 +25,7 @@ from service.engine.deadline import in_time
 from service.engine.delays import Delays
 from service.engine.device import read_device
 from service.engine.governor import Governor
-from service.engine.gpu import read_gpus, used_gpu_bytes
+from service.engine.gpu import read_gpus, unmet, used_gpu_bytes
 from service.engine.hearing import Hearing
 from service.engine.journal import Journal
 from service.engine.lease import Lease
@@ -126,6 +126,8 @@ class LocalEngine:
         """
         if self._running is not None:
             return
+        if why := unmet(self._device.gpus):
+            _log.warning("%s", why)
         detector = _detector(self._registry)
         await asyncio.to_thread(self._stock.survey)
         self._stock.choices(now=True)
@@ -168,7 +170,7 @@ class LocalEngine:
         first = self._chosen(AUTO)
         return tuple(
             replace(
-                self._variants.info(manifest),
+                self._variants.info(manifest, unable=choices.unable(manifest.name)),
                 default=manifest.name in defaults,
                 first=first is not None and first.name == manifest.name,
                 reason=defaults[manifest.name].reason if manifest.name in defaults else "",

@@ -20,6 +20,9 @@ CONTEXT_BYTES = 512 * MIB
 It differs by card and driver, and nothing tells it."""
 
 
+CPU_SERVES = "what needs none serves on the CPU, and `wren doctor` tells what to do"
+
+
 def read_gpus(asked: str = "auto", *, tool: str = "nvidia-smi", visible: str | None = None) -> Gpus:
     """Ask the driver's own tool, which needs no library of ours.
 
@@ -32,6 +35,13 @@ def read_gpus(asked: str = "auto", *, tool: str = "nvidia-smi", visible: str | N
         return Gpus((), "WREN_DEVICE=cpu", asked=asked)
     shown = os.environ.get("CUDA_VISIBLE_DEVICES") if visible is None else visible
     return replace(_allowed(_told(tool, shown), asked), asked=asked)
+
+
+def unmet(gpus: Gpus) -> str | None:
+    """What to warn an operator of: a GPU was asked for, or should be there, and there is none."""
+    if gpus.gpus or not (gpus.broken or gpus.asked.startswith("cuda")):
+        return None
+    return f"no GPU is used (WREN_DEVICE={gpus.asked}): {gpus.reason}; {CPU_SERVES}"
 
 
 def _told(tool: str, visible: str | None) -> Gpus:

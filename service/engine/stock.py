@@ -77,12 +77,15 @@ class Stock:
         model, listed = self._settings.model.partition(":")[0], set(self._settings.ladder)
         likely = "int8" if self._device.fast_int8 else "fp32"
 
+        unable = self.planner.known(self._speakers()).unable
+
         def rank(one: Manifest) -> tuple[bool, bool, bool, bool]:
             rung = one.name in listed or (one.model == model and not listed.isdisjoint({one.variant, one.precision}))
             unseen = one.parent is not None and not one.evaluations
             return not rung, one.model != model, one.precision != likely, unseen
 
-        self.planner.surveyor().survey(sorted(self._speakers(), key=rank), within_s=self._settings.profile_s)
+        able = [one for one in self._speakers() if one.name not in unable]
+        self.planner.surveyor().survey(sorted(able, key=rank), within_s=self._settings.profile_s)
 
     def _speakers(self) -> tuple[Manifest, ...]:
         return tuple(manifest for manifest in self._registry.list() if manifest.family in SPEECH_FAMILIES)

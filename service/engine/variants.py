@@ -106,9 +106,9 @@ class Variants:
         """Of those in memory."""
         return tuple(self._residents)
 
-    def info(self, manifest: Manifest) -> ModelInfo:
-        """How it stands with a variant."""
-        name, failure = manifest.name, self.failures.told(manifest)
+    def info(self, manifest: Manifest, *, unable: str | None = None) -> ModelInfo:
+        """How it stands with a variant; `unable` is why this machine cannot run it, if that is known."""
+        name, failure = manifest.name, self.failures.told(manifest) or unable
         resident = self._residents.get(name) or next((one for one in self._leaving if one.name == name), None)
         if resident is None:
             state: State = "loading" if name in self._loading else "failed" if failure else "available"

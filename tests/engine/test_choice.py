@@ -95,6 +95,12 @@ def test_what_this_machine_cannot_run_is_unavailable_with_the_reason(name: str) 
         choices(*impossible).choose(name)
 
 
+def test_what_this_machine_cannot_run_is_known_by_its_name() -> None:
+    found = choices(FAST_FP32, replace(SLOW_INT8, unable="needs OpenVINO", costs=None), limits=budget(mb=1))
+    names = ("whisper-tiny.en:int8", "whisper-tiny.en:fp32", "whisper-base:fp32")
+    assert [found.unable(name) for name in names] == ["needs OpenVINO", None, None]
+
+
 @pytest.mark.parametrize(("fast_int8", "name"), [(True, "int8"), (False, "fp32")])
 def test_where_nothing_was_measured_the_processor_decides(fast_int8: bool, name: str) -> None:
     choice = choices(fast_int8=fast_int8).choose("whisper-tiny.en")

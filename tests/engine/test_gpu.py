@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from service.engine.device import Gpu, Limit
-from service.engine.gpu import parse_gpus, peak_gpu_bytes, read_gpus
+from service.engine.device import Gpu, Gpus, Limit
+from service.engine.gpu import parse_gpus, peak_gpu_bytes, read_gpus, unmet
 
 MIB = 2**20
 H100, T4 = Gpu("NVIDIA H100 80GB HBM3", 81559 * MIB, 81007 * MIB), Gpu("Tesla T4", 15360 * MIB, 100 * MIB)
@@ -88,3 +88,19 @@ def tool(folder: Path, code: str, *, status: int = 0) -> Path:
     path.write_text(f"#!{sys.executable}\nimport sys\n{code}\nsys.exit({status})\n")
     path.chmod(0o755)
     return path
+
+
+@pytest.mark.parametrize(
+    ("gpus", "warned"),
+    [
+        (Gpus((), "no NVIDIA driver is installed", asked="cuda"), True),
+        (Gpus((), "nvidia-smi fails: status 9", broken=True), True),
+        (Gpus((), "no NVIDIA driver is installed"), False),
+        (Gpus((), "WREN_DEVICE=cpu", asked="cpu"), False),
+        (Gpus((T4,), "by nvidia-smi", asked="cuda"), False),
+    ],
+)
+def test_a_gpu_that_should_be_there_and_is_not_is_warned_of(gpus: Gpus, warned: bool) -> None:
+    told = unmet(gpus)
+    assert (told is not None) == warned
+    assert told is None or (gpus.reason in told and f"WREN_DEVICE={gpus.asked}" in told)

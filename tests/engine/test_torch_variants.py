@@ -14,6 +14,7 @@ from service.engine.attempt import NotTried
 from service.engine.device import Gpu, Gpus, read_device
 from service.engine.engine import LocalEngine
 from service.engine.forming import EncodeCosts, Layout, Point
+from service.engine.gpu import CPU_SERVES, read_gpus
 from service.engine.loading import Loader
 from service.engine.planner import Planner
 from service.engine.precision import Orders
@@ -123,3 +124,22 @@ async def test_it_serves_in_turn_with_others_while_requests_come(store: Path) ->
         assert states == {names[0]: ("available", "cpu"), names[1]: ("loaded", "cpu")}
     finally:
         await engine.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(bool(read_gpus().gpus), reason="there is a GPU")
+async def test_without_the_gpu_that_was_asked_for_one_warning_and_nothing_is_available_on_it(
+    store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = linked_store(tmp_path, f"{TINY}/int8", "silero-vad/fp32")
+    (own / TINY / "bf16-torch").symlink_to(store / TINY / "bf16-torch")
+    engine = LocalEngine(Settings(store=own, model=TINY, threads=1, profile_s=0.1, device="cuda"))
+    await engine.start()
+    try:
+        found = {info.manifest.name: info for info in engine.models()}
+    finally:
+        await engine.close()
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == [f"no GPU is used (WREN_DEVICE=cuda): {read_gpus('cuda').reason}; {CPU_SERVES}"]
+    assert (found[f"{TINY}:int8"].state, found[f"{TINY}:bf16-torch"].state) == ("loaded", "failed")
+    assert "needs a GPU, for WREN_DEVICE=cuda" in (found[f"{TINY}:bf16-torch"].failure or "")
