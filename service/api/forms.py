@@ -4,10 +4,10 @@ Fields that nobody knows are ignored, as clients send the extras of other server
 an error that names it.
 """
 
-import json
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic_core import from_json
 
 from model_store.manifest import Precision
 from service.api.bodies import KeepAlive, explained
@@ -75,7 +75,7 @@ def _record(value: FieldValue) -> object:
     if value == "auto":
         return {}
     try:
-        parsed = json.loads(value)
+        parsed = from_json(value)  # refuses what is nested too deeply as well
     except ValueError as error:
         raise ValueError("give 'auto' or an object of type 'server_vad'") from error
     return {} if parsed == "auto" else parsed

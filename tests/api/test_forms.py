@@ -128,6 +128,7 @@ def test_a_variant_is_kept_as_long_as_the_form_says(value: str, seconds: float) 
         ("include", "secrets"),
         ("chunking_strategy", "sometimes"),
         ("chunking_strategy", "[1]"),
+        ("chunking_strategy", "[" * 5000),
         ("chunking_strategy", '{"type": "client_vad"}'),
         ("chunking_strategy", '{"threshold": 7}'),
         ("encoding", "opus"),
