@@ -57,6 +57,9 @@ class Sourced:
 class WrongSettings(ValueError):
     """A value cannot be, a name is unknown, or a file cannot be read: one line for the operator, none for clients."""
 
+    def __init__(self, told: str) -> None:
+        super().__init__(" ".join(told.splitlines()))
+
 
 @dataclass(frozen=True, slots=True)
 class _Said:
@@ -122,7 +125,11 @@ def _assigned(assigned: Sequence[str]) -> Iterator[_Said]:
 
 
 def _environment() -> Iterator[_Said]:
-    for name, value in EnvSettingsSource(Settings)().items():
+    try:
+        found = EnvSettingsSource(Settings)()
+    except SettingsError as error:
+        raise WrongSettings(f"The environment cannot be read: {error}: {error.__cause__}") from None
+    for name, value in found.items():
         yield _Said(name, value, Origin("environment", f"{PREFIX}{name.upper()}"))
 
 
@@ -181,7 +188,7 @@ def _table(path: Path) -> Mapping[str, object]:
         raise WrongSettings(f"The file of settings {path} {reason}: write it, or name another with --config")
     try:
         return TomlConfigSettingsSource(Settings, toml_file=path)()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise WrongSettings(f"The file of settings {path} cannot be read: {reason}") from None
 

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
         default=(),
         description="Comma-separated origins whose pages may call, and without keys open WebSockets; `*` for all.",
     )
-    max_upload_mib: float = Field(default=512, gt=0, description="Largest request body, in MiB.")
+    max_upload_mib: float = Field(default=512, gt=0, allow_inf_nan=False, description="Largest request body, in MiB.")
     max_duration_s: float = Field(default=4 * 3600, gt=0, description="Longest recording, in seconds.")
     max_waiting_s: float | None = Field(
         default=None,
@@ -75,6 +75,7 @@ class Settings(BaseSettings):
     spool_mib: float = Field(
         default=64,
         ge=0,
+        allow_inf_nan=False,
         description="Memory for all uploads together, in MiB; what does not fit goes to temporary files.",
     )
     upload_idle_s: float = Field(

@@ -93,6 +93,8 @@ def test_another_file_can_be_named(somewhere: Path, monkeypatch: pytest.MonkeyPa
         ("prefer = 'best'", "prefer in wren.toml: 'best' is wrong: write balanced, accuracy or speed"),
         ("model = ''", "model in wren.toml: '' is wrong: write something: it is empty"),
         ("host = ['a']", "host in wren.toml: ['a'] is wrong: write some text"),
+        ('"a\\nb" = 1', "a b in wren.toml: there is no such setting"),
+        ("a = " + "[" * 3000, "The file of settings wren.toml cannot be read: "),
         ("port 1", "The file of settings wren.toml cannot be read: Expected '='"),
     ],
 )
@@ -113,6 +115,7 @@ def test_a_file_that_is_named_must_be_there(monkeypatch: pytest.MonkeyPatch) -> 
     ("name", "value", "told"),
     [
         ("LATENCY", "soon", "'soon' is no duration: write it like 300ms or 0.2s"),
+        ("SPOOL_MIB", "inf", "'inf' is wrong: write a number that is finite"),
         ("STUCK_S", "0.5", "'0.5' is wrong: write a number of at least 1"),
         ("MAX_DURATION_S", "nan", "'nan' is wrong: write a number above 0"),
         ("PORT", "tcp://10.0.0.1:8000", "'tcp://10.0.0.1:8000' is wrong: write a whole number"),

@@ -1,5 +1,7 @@
 """Settings with their origins in; a table for people or JSON for programs out. Secrets are counted, never shown."""
 
+import math
+
 from pydantic import BaseModel, TypeAdapter
 from rich.table import Table
 
@@ -44,6 +46,8 @@ def table(sourced: Sourced) -> Table:
 
 def _value(settings: Settings, name: str) -> Value:
     value: object = getattr(settings, name)
+    if isinstance(value, float) and math.isinf(value):
+        return str(value)  # JSON has no number for it
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if is_secret(name):
