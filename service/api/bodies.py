@@ -29,7 +29,9 @@ def read_keep_alive(value: object) -> float | None:
 
 
 KeepAlive = Annotated[
-    float | None, BeforeValidator(read_keep_alive), WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})
+    float | None,
+    BeforeValidator(read_keep_alive),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]}),
 ]
 """Seconds that a variant stays in memory; infinite for -1."""
 

@@ -105,9 +105,13 @@ class TranscriptionForm(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    model: str = Field(description="A model of `/v1/models`, `model:variant`, `auto`, or a cloud name.")
-    language: Language = Field(default=None, description="ISO-639-1 code; left out, it is detected.")
-    languages: tuple[Language, ...] = Field(default=(), description="Candidates that the detection chooses among.")
+    model: str = Field(
+        description="A model of `/v1/models`, `model:variant`, `auto`, or a cloud name.", examples=["auto"]
+    )
+    language: Language = Field(default=None, examples=["en"], description="ISO-639-1 code; left out, it is detected.")
+    languages: tuple[Language, ...] = Field(
+        default=(), examples=[["en", "de"]], description="Candidates that the detection chooses among."
+    )
     prompt: str = Field(default="", description="Text that the speech is taken to follow.")
     keywords: tuple[str, ...] = Field(default=(), description="Words to expect.")
     response_format: ResponseFormat = Field(default="json", description="Shape of the answer.")
@@ -122,14 +126,18 @@ class TranscriptionForm(BaseModel):
     )
     stream: bool = Field(default=False, description="Answer with server-sent events, segment by segment.")
     chunking_strategy: Annotated[ServerVad, BeforeValidator(_record), WithJsonSchema({"type": "string"})] = Field(
-        default=ServerVad(), description="`auto`, or an object of type `server_vad` with its settings."
+        default=ServerVad(),
+        examples=["auto"],
+        description="`auto`, or an object of type `server_vad` with its settings.",
     )
     precision: Literal["auto", Precision] = Field(
         default="auto", description="Extra: a wish, granted where the model has it and load and operator let it."
     )
     variant: str | None = Field(default=None, description="Extra: the model's variant of this name, and no other.")
     keep_alive: KeepAlive = Field(
-        default=None, description="Extra: how long the variant stays in memory after it: seconds, `5m`, 0, -1 for ever."
+        default=None,
+        examples=["5m"],
+        description="Extra: how long the variant stays in memory after it: seconds, `5m`, 0, -1 for ever.",
     )
     hotwords: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
         default=(), description="Extra: words to expect, separated by commas."
