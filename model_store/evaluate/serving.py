@@ -11,8 +11,8 @@ from typing import Self
 from service.engine.engine import LocalEngine
 from service.engine.gpu import read_gpus
 from service.engine.types import Request, Served
+from service.origins import read
 from service.recognition.types import Options
-from service.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class Serving:
     def __init__(self, store: Path, model: str, *, threads: int) -> None:
         self._runner = asyncio.Runner()
         # Other variants are not what is asked for, so their profiles can wait. How wrong this one is will be seen.
-        settings = Settings(store=store, model=model, threads=threads, cascade=None, profile_s=0)
+        given = {"store": store, "model": model, "threads": threads, "profile_s": 0}
+        settings = read(given).settings.model_copy(update={"cascade": None})
         self._engine = LocalEngine(settings, smoke_tests=False)
         self._asked = settings.device
 
