@@ -2,30 +2,30 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 from service.engine.fake import FakeEngine
 from tests.api.serving import served
 from tests.api.speech import FOX, app_of
+from tests.live import wren_serve
 
 KEY = "openapi-key"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 STRICT = "response_headers_conformance,negative_data_rejection,unsupported_method,ignored_auth"
 
+MEANT = """
+[checks.not_a_server_error]
+expected-statuses = ["2xx", "4xx", "503", "504"]
+"""
+"""With real models these are meant: a variant that fails its test is not served, and no deadline of 5e-324 s is met."""
 
-def broken_promises(url: str, key: str, *, checks: str, examples: int) -> str:
+
+def broken_promises(url: str, key: str, *, checks: str, examples: int, config: Path | None = None) -> str:
     """What schemathesis says of a server; nothing where it found nothing."""
-    options = [
-        "--checks",
-        checks,
-        "--max-examples",
-        str(examples),
-        "--seed",
-        "8",
-        "--header",
-        f"Authorization: Bearer {key}",
-    ]
-    quiet = ["--no-color", "--generation-database", "none"]
-    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", *options, *quiet]
+    options = ["--checks", checks, "--max-examples", str(examples), "--seed", "8", "--no-color"]
+    quiet = ["--generation-database", "none", "--header", f"Authorization: Bearer {key}"]
+    configured = ["--config-file", str(config)] if config else []
+    command = [sys.executable, "-m", "schemathesis.cli", *configured, "run", f"{url}/openapi.json", *options, *quiet]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     return run.stdout + run.stderr if run.returncode else ""
 
@@ -33,4 +33,13 @@ def broken_promises(url: str, key: str, *, checks: str, examples: int) -> str:
 def test_every_answer_is_as_described() -> None:
     with served(app_of(FakeEngine(FOX), api_keys=KEY)) as port:
         found = broken_promises(f"http://127.0.0.1:{port}", KEY, checks=f"{CHECKS},{STRICT}", examples=40)
+    assert found == "", found
+
+
+def test_real_models_break_no_promise(tmp_path: Path) -> None:
+    """A server of its own: variants are loaded, pinned and unloaded."""
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(MEANT)
+    with wren_serve(tmp_path / "log", {"WREN_MODEL": "whisper-tiny.en:int8", "WREN_MAX_DURATION_S": "60"}) as server:
+        found = broken_promises(server.url, server.key, checks=CHECKS, examples=5, config=config)
     assert found == "", found
