@@ -20,7 +20,7 @@ NO_TORCH := PyTorch cannot be imported as it is: installing it with all that its
 NO_PINS := A pinned version is not to be had here: installing what the index and your constraints offer instead.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve models test lint format bench lock clean
+.PHONY: help setup serve models test lint format bench lock sbom audit clean
 
 help:
 	@echo 'make serve   set up, then serve on http://$(or $(HOST),$(WREN_HOST),127.0.0.1):$(or $(PORT),$(WREN_PORT),8000)'
@@ -29,6 +29,8 @@ help:
 	@echo 'make lint    ruff and mypy'
 	@echo 'make bench   the benchmarks (one: make bench BENCH=latency)'
 	@echo 'make setup   only what make serve needs: .venv and the models in $(WREN_STORE)'
+	@echo 'make sbom    what is shipped, with versions and licences, as CycloneDX in build/sbom.json'
+	@echo 'make audit   known vulnerabilities of all that is pinned; fails where an index cannot tell'
 	@echo 'make lock    pin the newest dependencies that fit'
 	@echo 'make clean   remove .venv and caches; the models stay in $(WREN_STORE)'
 
@@ -106,7 +108,27 @@ lock:
 		-c build/base.lock "$$(sed -n 's/^torch==/torch===/p' build/dev.lock)"
 	@{ sed -n '/^#/p' requirements-cuda.lock; build/lock/bin/python -c '$(PINS)' | sed 's/^torch==/torch===/' \
 		| grep -vixFf build/base.lock | sort -f; } > build/cuda.lock
-	@for name in base dev cuda; do mv build/$$name.lock requirements$$([ $$name = base ] || echo -$$name).lock; done
+	@$(PYTHON) -m venv --clear build/lock
+	@build/lock/bin/python -m pip install --quiet cyclonedx-bom pip-audit
+	@{ sed -n '/^#/p' requirements-audit.lock; build/lock/bin/python -m pip freeze; } > build/audit.lock
+	@for name in base dev cuda audit; do mv build/$$name.lock requirements$$([ $$name = base ] || echo -$$name).lock; done
+
+build/audit/.done: requirements-audit.lock
+	@$(PYTHON) -m venv --clear build/audit
+	@build/audit/bin/python -m pip --disable-pip-version-check install --quiet --no-deps -r requirements-audit.lock
+	@touch $@
+
+# Of an environment that has what is shipped and no more: its packages say their licences, a list does not.
+sbom: build/audit/.done
+	@$(PYTHON) -m venv --clear build/shipped
+	@build/shipped/bin/python -m pip --disable-pip-version-check install --quiet --no-deps -r requirements.lock
+	@build/audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		-o build/sbom.json build/shipped/bin/python
+	@echo build/sbom.json
+
+audit: build/audit/.done
+	@failed=0; for name in requirements*.lock; do echo "$$name"; \
+		build/audit/bin/pip-audit --strict --no-deps --disable-pip -r "$$name" || failed=1; done; exit $$failed
 
 clean:
 	rm -rf .venv .venv-* build .pytest_cache .mypy_cache .ruff_cache *.egg-info
