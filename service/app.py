@@ -12,6 +12,7 @@ from service.api.admin import AdminRoutes
 from service.api.deepgram import ListenRoutes
 from service.api.deepgram_stream import StreamRoutes
 from service.api.health import HealthRoutes
+from service.api.keyring import Keyring
 from service.api.models import ModelRoutes
 from service.api.openai import AudioRoutes
 from service.api.plan import PlanRoutes
@@ -46,6 +47,7 @@ def create_app(settings: Settings, engine: Engine, metrics: Metrics | None = Non
     """
     metrics = metrics or Metrics()
     metrics.watch(engine)
+    keyring = Keyring(settings.keys, file=settings.keys_file)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -56,21 +58,21 @@ def create_app(settings: Settings, engine: Engine, metrics: Metrics | None = Non
             await engine.close()
 
     async def require_key(connection: HTTPConnection) -> None:
-        auth.check(connection, settings.keys)
+        auth.check(connection, keyring)
 
     async def require_operator(connection: HTTPConnection) -> None:
-        auth.check_operator(connection, settings.keys)
+        auth.check_operator(connection, keyring)
 
     app = FastAPI(title="Wren", summary="Self-hosted speech recognition", lifespan=lifespan)
     spool = Spool(settings.spool_bytes)
     audio, plan = AudioRoutes(settings, engine, spool), PlanRoutes(engine, default=settings.model)
     for guarded in (audio, ModelRoutes(engine), plan, PrecisionRoutes(engine)):
         app.include_router(guarded.router, dependencies=[Depends(require_key)], responses=documented.GUARDED)
-    app.include_router(ListenRoutes(settings, engine, spool).router)
-    app.include_router(StreamRoutes(settings, engine).router)
+    app.include_router(ListenRoutes(settings, engine, spool, keyring).router)
+    app.include_router(StreamRoutes(settings, engine, keyring).router)
     admin = AdminRoutes(engine).router
     app.include_router(admin, dependencies=[Depends(require_operator)], responses=documented.GUARDED)
-    app.include_router(RealtimeRoutes(settings, engine).router)
+    app.include_router(RealtimeRoutes(settings, engine, keyring).router)
     app.include_router(HealthRoutes(engine, metrics, stuck_s=settings.stuck_s).router)
     errors.install(app)
     documented.describe(app)

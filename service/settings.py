@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(), description="Comma-separated keys, any of which lets a client in; empty lets everyone in."
     )
+    keys_file: Path | None = Field(
+        default=None, description="File of more keys with their scopes (`wren keys`); read again when it changes."
+    )
     cors_origins: Listed = Field(
         default=(),
         description="Comma-separated origins whose pages may call, and without keys open WebSockets; `*` for all.",

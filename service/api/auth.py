@@ -1,17 +1,19 @@
-"""Who may call: the places where a client can put its key in, yes or no out. The same for HTTP and WebSockets.
+"""Who may call: the places where a client can put its key in, who it is out. The same for HTTP and WebSockets.
 
 Pure but for the functions that read a connection. Browsers cannot set headers on a WebSocket, hence
 subprotocols and the query.
 """
 
-import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 
+from service.api.client import Caller, note
+from service.api.keyring import Keyring
+from service.api.keys_file import Scope
 from service.errors import WrenError
 
 _SCHEMES = ("bearer", "token")
@@ -30,6 +32,13 @@ class InvalidKey(WrenError, PermissionError):
     def __init__(self, *, given: bool) -> None:
         what = "The API key is not valid here" if given else "An API key is needed and none was sent"
         super().__init__(f"{what}. Send 'Authorization: Bearer KEY' with a key of WREN_API_KEYS.")
+
+
+class InsufficientScope(WrenError, PermissionError):
+    """The key is valid and not for this."""
+
+    def __init__(self, *, name: str, needed: Scope) -> None:
+        super().__init__(f"The API key {name!r} may not do this: it needs the scope {needed!r}.")
 
 
 class NotLocal(WrenError, PermissionError):
@@ -67,25 +76,28 @@ def presented_key(
     return query_key or None
 
 
-def is_valid(presented: str | None, keys: Iterable[str]) -> bool:
-    """Whether the key is one of `keys`, in a time that does not tell how much of it was right."""
-    given = (presented or "").encode()
-    matches = [hmac.compare_digest(given, key.encode()) for key in keys]
-    return not matches or any(matches)
+def check(connection: HTTPConnection, keyring: Keyring, *, needed: Scope = "transcribe") -> Caller:
+    """Let a request or a WebSocket pass, and say whose it is. A key that may operate may transcribe.
 
-
-def check(connection: HTTPConnection, keys: Sequence[str]) -> None:
-    """Let a request or a WebSocket pass.
+    Where no keys are asked for, what a client sends as one is its own invention: it could have a share of the machine
+    a request.
 
     Raises:
         InvalidKey: there are keys and it has none of them.
+        InsufficientScope: it has one that is not for this.
         ForeignOrigin: there are none, and a page from elsewhere opens a WebSocket.
     """
+    if not keyring.guarded:
+        if connection.scope["type"] == "websocket":
+            _check_origin(connection)
+        return note(connection, Caller(connection.client.host if connection.client else ""))
     presented = key_of(connection)
-    if not is_valid(presented, keys):
+    key = keyring.find(presented) if presented is not None else None
+    if key is None:
         raise InvalidKey(given=presented is not None)
-    if not keys and connection.scope["type"] == "websocket":
-        _check_origin(connection)
+    if not key.scopes & {needed, "admin"}:
+        raise InsufficientScope(name=key.name, needed=needed)
+    return note(connection, Caller(key.name, key.scopes, by_key=True))
 
 
 def welcome(app: Starlette, origins: Sequence[str]) -> None:
@@ -101,20 +113,22 @@ def _check_origin(websocket: HTTPConnection) -> None:
         raise ForeignOrigin(origin)
 
 
-def check_operator(connection: HTTPConnection, keys: Sequence[str]) -> None:
-    """Let a request pass that changes what is served: with a key, or where there are none from this machine alone.
+def check_operator(connection: HTTPConnection, keyring: Keyring) -> Caller:
+    """Let a request pass that changes what is served: with a key for it, or where there are none from this machine.
 
     A page that a browser on this machine happens to show is not from this machine, whatever name it has its own server
     known by.
 
     Raises:
         InvalidKey: there are keys and it has none of them.
+        InsufficientScope: its key is not for this.
         NotLocal: there are none, and it comes from elsewhere.
     """
-    check(connection, keys)
+    caller = check(connection, keyring, needed="admin")
     foreign = _is_foreign_page(connection)
-    if not keys and (foreign or not is_loopback(connection.client.host if connection.client else "")):
+    if not keyring.guarded and (foreign or not is_loopback(caller.name)):
         raise NotLocal
+    return caller
 
 
 def _is_foreign_page(connection: HTTPConnection) -> bool:

@@ -1,31 +1,39 @@
-"""Who asks: the name under which the engine shares the machine between clients."""
+"""Who asks: noted once on a connection that was let in, and read by whatever treats clients apart."""
 
-import hashlib
+from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
+from starlette.types import Scope as ConnectionScope
 
-from service.api.auth import key_of
+from service.api.keyring import ALL_SCOPES
+from service.api.keys_file import Scope
 
-FINGERPRINT_DIGITS = 16
-
-
-def client_name(*, key: str | None, host: str | None) -> str:
-    """The fingerprint of the API key that let the client in, or its address where there are no keys.
-
-    The key itself must not get into queues, logs or metrics.
-    """
-    if key is not None:
-        return hashlib.sha256(key.encode()).hexdigest()[:FINGERPRINT_DIGITS]
-    return host or ""
+_STATE_KEY = "wren_caller"
 
 
-def client_of(connection: HTTPConnection, *, guarded: bool) -> str:
-    """The name of who sent a request or opened a WebSocket.
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The name of the key that let it in, or its address where no key is asked for; never the key."""
 
-    Args:
-        connection: the one that came.
-        guarded: whether keys are asked for. Where they are not, what a client sends as one is its own invention: it
-            could have a share of the machine a request.
-    """
-    host = connection.client.host if connection.client else None
-    return client_name(key=key_of(connection) if guarded else None, host=host)
+    name: str
+    scopes: frozenset[Scope] = ALL_SCOPES
+    by_key: bool = False
+
+
+def note(connection: HTTPConnection, caller: Caller) -> Caller:
+    connection.scope.setdefault("state", {})[_STATE_KEY] = caller
+    return caller
+
+
+def noted(scope: ConnectionScope) -> Caller | None:
+    """Who it was found to be; None before that, and where nobody asked."""
+    caller = scope.get("state", {}).get(_STATE_KEY)
+    return caller if isinstance(caller, Caller) else None
+
+
+def client_of(connection: HTTPConnection) -> str:
+    """The name under which the engine shares the machine between clients."""
+    caller = noted(connection.scope)
+    if caller is None:
+        raise TypeError("nobody has checked who this is")
+    return caller.name

@@ -20,6 +20,7 @@ from service.api.deepgram_options import ListenOptions, engine_name, parse
 from service.api.deepgram_results import ListenBody, metadata_body, results_body
 from service.api.documented import failures
 from service.api.errors import stopping
+from service.api.keyring import Keyring
 from service.api.presence import while_present
 from service.api.spool import Spool, Upload
 from service.api.tracing import trace_of
@@ -42,8 +43,8 @@ _log = logging.getLogger(__name__)
 class ListenRoutes:
     """The route. It checks the key itself: whatever goes wrong here is told in Deepgram's words."""
 
-    def __init__(self, settings: Settings, engine: Engine, spool: Spool) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, engine: Engine, spool: Spool, keyring: Keyring) -> None:
+        self._keyring = keyring
         self._engine = engine
         self._limits = UploadLimits(settings.max_upload_bytes, settings.upload_idle_s)
         self._spool = spool
@@ -62,7 +63,7 @@ class ListenRoutes:
         """The text of a recording, as Deepgram's pre-recorded API has it."""
         request_id = trace_of(request).request_id
         try:
-            auth.check(request, self._settings.keys)
+            auth.check(request, self._keyring)
             body = await self._answer(request, parse(request.query_params.multi_items()))
         except ClientDisconnect:
             raise
@@ -91,7 +92,7 @@ class ListenRoutes:
                 model=model,
                 options=options.options(),
                 raw=options.raw(),
-                client=client_of(request, guarded=bool(self._settings.keys)),
+                client=client_of(request),
                 on_chosen=trace_of(request).choose,
             )
             served = await while_present(request.receive, self._engine.transcribe(asked))

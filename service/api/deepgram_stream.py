@@ -28,6 +28,7 @@ from service.api.deepgram_messages import (
 from service.api.deepgram_options import ListenOptions, engine_name, parse
 from service.api.deepgram_results import metadata_body, seconds
 from service.api.deepgram_words import check_words
+from service.api.keyring import Keyring
 from service.api.selection import find
 from service.api.sockets import FAULT, NORMAL, POLICY, RESTARTING, Socket, converse
 from service.api.tracing import Trace, trace_of
@@ -74,8 +75,9 @@ LARGE_BYTES = 2**20
 class StreamRoutes:
     """The route. What is wrong with a handshake is answered as with a recording, and no WebSocket opened."""
 
-    def __init__(self, settings: Settings, engine: Engine, *, idle_s: float = IDLE_S) -> None:
+    def __init__(self, settings: Settings, engine: Engine, keyring: Keyring, *, idle_s: float = IDLE_S) -> None:
         self._settings = settings
+        self._keyring = keyring
         self._engine = engine
         self._idle_s = idle_s
         self.router = APIRouter()
@@ -85,7 +87,7 @@ class StreamRoutes:
         trace = trace_of(websocket)
         async with AsyncExitStack() as stack:
             try:
-                auth.check(websocket, self._settings.keys)
+                auth.check(websocket, self._keyring)
                 asked = self._asked(websocket)
                 stream = await stack.enter_async_context(self._engine.listen(asked.request))
             except WrenError as error:
@@ -99,7 +101,7 @@ class StreamRoutes:
     def _asked(self, websocket: WebSocket) -> "_Asked":
         options, infos = parse(websocket.query_params.multi_items()), self._engine.models()
         model = engine_name(options.model, infos)
-        client = client_of(websocket, guarded=bool(self._settings.keys))
+        client = client_of(websocket)
         return _Asked(options, options.stream_request(model, client=client), find(infos, model).manifest)
 
 

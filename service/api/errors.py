@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from service.api.auth import ForeignOrigin, InvalidKey, NotLocal
+from service.api.auth import ForeignOrigin, InsufficientScope, InvalidKey, NotLocal
 from service.api.uploads import UploadStalled
 from service.errors import (
     AudioError,
@@ -123,6 +123,13 @@ def _audio_failure(error: AudioError) -> Failure:
     return Failure(status, ErrorDetail(message=str(error), type=INVALID_REQUEST, param="file", code=code))
 
 
+_FORBIDDEN: Mapping[type[WrenError], str] = {
+    InsufficientScope: "insufficient_scope",
+    NotLocal: "local_only",
+    ForeignOrigin: "foreign_origin",
+}
+
+
 def _request_failure(error: WrenError) -> Failure:
     message = str(error)
     match error:
@@ -131,10 +138,8 @@ def _request_failure(error: WrenError) -> Failure:
         case InvalidKey():
             detail = ErrorDetail(message=message, type=INVALID_REQUEST, code="invalid_api_key")
             return Failure(401, detail, {"WWW-Authenticate": "Bearer"})
-        case NotLocal():
-            return Failure(403, ErrorDetail(message=message, type=INVALID_REQUEST, code="local_only"))
-        case ForeignOrigin():
-            return Failure(403, ErrorDetail(message=message, type=INVALID_REQUEST, code="foreign_origin"))
+        case InsufficientScope() | NotLocal() | ForeignOrigin():
+            return Failure(403, ErrorDetail(message=message, type=INVALID_REQUEST, code=_FORBIDDEN[type(error)]))
         case ModelNotFound():
             detail = ErrorDetail(message=message, type=INVALID_REQUEST, param="model", code="model_not_found")
             return Failure(404, detail)

@@ -80,7 +80,7 @@ class AudioRoutes:
             options=form.options(task),
             vad=form.vad(),
             raw=form.raw(),
-            client=client_of(request, guarded=bool(self._settings.keys)),
+            client=client_of(request),
             priority=form.priority,
             deadline_s=form.deadline_s,
             precision=selection.precision,

@@ -7,6 +7,7 @@ from fastapi import APIRouter, WebSocket
 from service.api import auth
 from service.api.client import client_of
 from service.api.errors import failure_of
+from service.api.keyring import Keyring
 from service.api.realtime_configuration import Configuration
 from service.api.realtime_session import RealtimeSession
 from service.api.realtime_told import error_event
@@ -24,8 +25,8 @@ _OLDER_HEADER = "realtime=v1"
 class RealtimeRoutes:
     """The one route."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
-        self._settings, self._engine = settings, engine
+    def __init__(self, settings: Settings, engine: Engine, keyring: Keyring) -> None:
+        self._settings, self._engine, self._keyring = settings, engine, keyring
         self.router = APIRouter()
         self.router.add_api_websocket_route("/v1/realtime", self.listen)
 
@@ -35,7 +36,7 @@ class RealtimeRoutes:
         offered = websocket.scope.get("subprotocols", ())
         await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
         try:
-            auth.check(websocket, self._settings.keys)
+            auth.check(websocket, self._keyring)
             await self._session(websocket, socket).run()
         except Exception as error:
             failure = failure_of(error)
@@ -53,7 +54,7 @@ class RealtimeRoutes:
             self._engine,
             self._settings,
             trace=trace_of(websocket),
-            client=client_of(websocket, guarded=bool(self._settings.keys)),
+            client=client_of(websocket),
             configuration=Configuration.model_validate(update),
             older=_is_older(websocket),
         )

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from model_store.manifest import Manifest
+from service.api.client import noted
 from service.api.errors import stopping, unforeseen
 from service.api.sockets import FAULT, NORMAL, POLICY, RESTARTING, TRY_LATER, ClientLeft, Socket
 from service.engine.streaming import Final
@@ -105,6 +106,12 @@ class Trace:
         }
 
 
+def _key(scope: Scope) -> str | None:
+    """The name of the key that let it in."""
+    caller = noted(scope)
+    return caller.name if caller and caller.by_key else None
+
+
 def trace_of(connection: HTTPConnection) -> Trace:
     """The trace of the request at hand."""
     trace = connection.scope["state"][_STATE_KEY]
@@ -171,6 +178,7 @@ class Tracing:
             request_id=trace.request_id,
             path=scope["path"],
             status=code,
+            key=_key(scope),
             closed=wire.reason,
             variant=trace.variant,
             audio_s=trace.audio_s,
@@ -192,6 +200,7 @@ class Tracing:
             method=scope["method"],
             path=scope["path"],
             status=status,
+            key=_key(scope),
             variant=trace.variant,
             audio_s=trace.audio_s,
             total_ms=round(total_ms, 1),

@@ -10,6 +10,7 @@ from service.cli import (
     config,
     doctor,
     evaluate,
+    keys,
     listen,
     models,
     plan,
@@ -46,6 +47,7 @@ models.app.command()(serving.unload)
 models.app.command()(serving.pin)
 app.add_typer(models.app, name="models")
 app.add_typer(config.app, name="config")
+app.add_typer(keys.app, name="keys")
 
 
 @app.callback()

@@ -63,7 +63,7 @@ def address(host: str, port: int) -> str:
 
 def first_request(settings: "Settings", sample: Path, *, port: int) -> str:
     """A command line to try against the server."""
-    key = "-H 'Authorization: Bearer KEY' " if settings.keys else ""
+    key = "-H 'Authorization: Bearer KEY' " if settings.keys or settings.keys_file else ""
     url = f"{address(settings.host, port)}/v1/audio/transcriptions"
     return f"curl {key}-F file=@{shlex.quote(str(sample))} -F model=auto {url}"
 

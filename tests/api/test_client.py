@@ -1,26 +1,14 @@
 import pytest
 
-from service.api.client import client_name
+from service.api.keyring import listed_key
 from service.engine.fake import FakeEngine
 from tests.api.speech import FILE, FOX, app_of, client_of
-
-
-def test_a_key_has_one_name_wherever_it_comes_from_and_is_not_in_it() -> None:
-    name = client_name(key="hush-hush", host="192.0.2.1")
-    assert name == client_name(key="hush-hush", host="192.0.2.2")
-    assert name != client_name(key="hush", host="192.0.2.1")
-    assert "hush" not in name
-
-
-def test_without_keys_the_address_is_the_name() -> None:
-    assert client_name(key=None, host="192.0.2.1") == "192.0.2.1"
-    assert client_name(key=None, host=None) == ""
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("keys", "name"),
-    [((), "127.0.0.1"), (("right", "other"), client_name(key="right", host=None))],
+    [((), "127.0.0.1"), (("right", "other"), listed_key("right").name)],
 )
 async def test_the_engine_learns_who_asks(keys: tuple[str, ...], name: str) -> None:
     engine = FakeEngine(FOX)

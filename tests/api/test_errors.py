@@ -1,10 +1,12 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from starlette.exceptions import HTTPException
 
-from service.api.auth import ForeignOrigin, InvalidKey, NotLocal
+from service.api.auth import ForeignOrigin, InsufficientScope, InvalidKey, NotLocal
 from service.api.errors import failure_of
+from service.api.keys_file import KeysFileInvalid
 from service.api.uploads import UploadStalled
 from service.errors import (
     AudioError,
@@ -40,6 +42,7 @@ CASES: tuple[tuple[Exception, int, str, str | None, str | None], ...] = (
     (AudioError("odd"), 400, "invalid_request_error", "file", "invalid_audio"),
     (OptionError("no", param="stream"), 400, "invalid_request_error", "stream", None),
     (InvalidKey(given=True), 401, "invalid_request_error", None, "invalid_api_key"),
+    (InsufficientScope(name="a", needed="admin"), 403, "invalid_request_error", None, "insufficient_scope"),
     (NotLocal(), 403, "invalid_request_error", None, "local_only"),
     (ForeignOrigin("null"), 403, "invalid_request_error", None, "foreign_origin"),
     (ModelNotFound("x", ("y",)), 404, "invalid_request_error", "model", "model_not_found"),
@@ -54,6 +57,7 @@ CASES: tuple[tuple[Exception, int, str, str | None, str | None], ...] = (
     (HTTPException(404, "no route"), 404, "invalid_request_error", None, "not_found"),
     (HTTPException(415, "no"), 415, "invalid_request_error", None, "unsupported_media_type"),
     (ZeroDivisionError("secret"), 500, "server_error", None, "internal_error"),
+    (KeysFileInvalid(Path("keys.toml"), "odd"), 500, "server_error", None, None),
     (WrenError("odd"), 500, "server_error", None, None),
 )
 

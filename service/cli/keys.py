@@ -1,0 +1,100 @@
+"""`wren keys`: the file of keys that let clients in."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from service.cli.options import complain, fail, read_settings
+from service.errors import WrenError
+
+if TYPE_CHECKING:
+    from service.api.keys_file import Key, Scope
+
+app = typer.Typer(name="keys", help="Make, list and remove API keys.", no_args_is_help=True)
+
+FileOption = Annotated[Path | None, typer.Option("--file", help="File of keys. [WREN_KEYS_FILE]")]
+NameArgument = Annotated[str, typer.Argument(help="Up to 64 letters, digits or ._-")]
+
+
+@app.command()
+def new(
+    name: NameArgument,
+    *,
+    scopes: Annotated[
+        list[str] | None,
+        typer.Option("--scope", help="`transcribe`, the default, or `admin`; may be repeated."),
+    ] = None,
+    file: FileOption = None,
+) -> None:
+    """Make a key and print it, this once; without a file its table too, to be put into one."""
+    from service.api.keys_file import Key, digest_of, is_name, new_key, table
+
+    if not is_name(name):
+        fail(f"{name[:80]!r} is no name for a key: take up to 64 letters, digits or ._-")
+    key = new_key()
+    entry = Key(name, digest_of(key), _scopes(scopes or ["transcribe"]))
+    path = _path(file)
+    if path is None:
+        complain("There is no file of keys (--file or WREN_KEYS_FILE): put this table into one.")
+        typer.echo(f"{key}\n\n{table(entry)}", nl=False)
+        return
+    kept = _read(path) if path.exists() else ()
+    if any(one.name == name for one in kept):
+        fail(f"There is a key {name!r} in {path} already. Take another name, or remove it first.")
+    _write(path, (*kept, entry))
+    typer.echo(key)
+
+
+@app.command("list")
+def list_keys(*, file: FileOption = None) -> None:
+    """Show the names and scopes of the keys; the keys themselves are nowhere."""
+    for key in _read(_needed(file)):
+        typer.echo(f"{key.name}\t{','.join(sorted(key.scopes))}")
+
+
+@app.command()
+def remove(name: NameArgument, *, file: FileOption = None) -> None:
+    """Take a key out of the file: a server that runs refuses it at once."""
+    path = _needed(file)
+    keys = _read(path)
+    kept = tuple(key for key in keys if key.name != name)
+    if len(kept) == len(keys):
+        fail(f"There is no key {name!r} in {path}.")
+    _write(path, kept)
+
+
+def _scopes(named: list[str]) -> "frozenset[Scope]":
+    from service.api.keys_file import Scope
+
+    known = get_args(Scope)
+    for name in named:
+        if name not in known:
+            fail(f"{name[:80]!r} is no scope: take {' or '.join(known)}.")
+    return frozenset(scope for scope in known if scope in named)
+
+
+def _path(file: Path | None) -> Path | None:
+    return file or read_settings().keys_file
+
+
+def _needed(file: Path | None) -> Path:
+    return _path(file) or fail("There is no file of keys: name one with --file or WREN_KEYS_FILE.")
+
+
+def _read(path: Path) -> "tuple[Key, ...]":
+    from service.api.keys_file import read_keys
+
+    try:
+        return read_keys(path)
+    except WrenError as error:
+        fail(str(error))
+
+
+def _write(path: Path, keys: "tuple[Key, ...]") -> None:
+    from service.api.keys_file import write_keys
+
+    try:
+        write_keys(path, keys)
+    except OSError as error:
+        fail(f"Cannot write {path}: {error.strerror}")
