@@ -6,11 +6,13 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
+from starlette.responses import RedirectResponse
 
 from service.api import auth, documented, errors
 from service.api.admin import AdminRoutes
 from service.api.deepgram import ListenRoutes
 from service.api.deepgram_stream import StreamRoutes
+from service.api.headers import SafeHeaders
 from service.api.health import HealthRoutes
 from service.api.keyring import Keyring
 from service.api.models import ModelRoutes
@@ -63,7 +65,10 @@ def create_app(settings: Settings, engine: Engine, metrics: Metrics | None = Non
     async def require_operator(connection: HTTPConnection) -> None:
         auth.check_operator(connection, keyring)
 
-    app = FastAPI(title="Wren", summary="Self-hosted speech recognition", lifespan=lifespan)
+    app = FastAPI(
+        title="Wren", summary="Self-hosted speech recognition", lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    app.add_api_route("/docs", _description, include_in_schema=False)
     spool = Spool(settings.spool_bytes)
     audio, plan = AudioRoutes(settings, engine, spool), PlanRoutes(engine, default=settings.model)
     for guarded in (audio, ModelRoutes(engine), plan, PrecisionRoutes(engine)):
@@ -77,6 +82,7 @@ def create_app(settings: Settings, engine: Engine, metrics: Metrics | None = Non
     errors.install(app)
     documented.describe(app)
     app.add_middleware(Tracing, metrics=metrics)
+    app.add_middleware(SafeHeaders)
     auth.welcome(app, settings.cors_origins)
     if settings.cors_origins:
         app.add_middleware(
@@ -87,3 +93,8 @@ def create_app(settings: Settings, engine: Engine, metrics: Metrics | None = Non
             expose_headers=EXPOSED_HEADERS,
         )
     return app
+
+
+async def _description() -> RedirectResponse:
+    """Instead of FastAPI's page, which loads its scripts from elsewhere."""
+    return RedirectResponse("openapi.json")

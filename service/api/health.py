@@ -30,7 +30,7 @@ _INDEX = """<!doctype html>
 <p>A speech-recognition server that speaks the OpenAI audio API, whole files and live, and Deepgram's. Try it:</p>
 <pre>curl -F file=@speech.wav -F model=auto {base}v1/audio/transcriptions</pre>
 <ul>
-<li><a href="docs">Every route, to try out</a></li>
+<li><a href="docs">Every route, for programs</a></li>
 <li><a href="v1/models">Models</a></li>
 <li><a href="health/ready">Health</a></li>
 <li><a href="metrics">Metrics</a></li>
