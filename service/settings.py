@@ -76,7 +76,7 @@ class Settings(BaseSettings):
         description="Seconds of audio in work beyond which more is refused with 429; unset suits the memory there is.",
     )
     spool_mib: float = Field(
-        default=64,
+        default=16,
         ge=0,
         allow_inf_nan=False,
         description="Memory for all uploads together, in MiB; what does not fit goes to temporary files.",

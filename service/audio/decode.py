@@ -9,7 +9,7 @@ the text of that minute. It is an error only if there is no sample at all.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -88,10 +88,11 @@ def _opened(audio: bytes | Path) -> AbstractContextManager[BinaryIO]:
 
 def _record(blocks: Iterable[Block], recorder: Recorder) -> Decoded:
     first: Block | None = None
-    for block in blocks:
-        recorder.push(block)
-        first = first or block
-    samples = recorder.finish()
+    with closing(recorder):
+        for block in blocks:
+            recorder.push(block)
+            first = first or block
+        samples = recorder.finish()
     if first is None or not len(samples):
         raise EmptyAudio("the file is shorter than one sample of 16 kHz")
     return Decoded(samples, first.container, first.codec, first.rate, first.channels)

@@ -1,11 +1,15 @@
 """Blocks of samples at any rate in, samples of 16 kHz out: as they come, or as one waveform.
 
-Block by block, so the full-rate signal of a long recording is never held whole: the peak is the waveform itself and
-32 MiB. The limits are enforced here on what was decoded, whatever the header said.
+Block by block, so the full-rate signal of a long recording is never held whole, and a long waveform lies in a file
+that is mapped: its pages are the system's to take back where memory is short. The limits are enforced here on what was
+decoded, whatever the header said.
 """
 
-from collections import deque
+import mmap
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +27,9 @@ MIN_RATE, MAX_RATE = 1_000, 768_000
 
 _FLOAT32_BYTES = 4
 
-PIECE = 2**23
-"""Samples that are collected in one array, 32 MiB: from that size on, glibc gives memory back as soon as it is freed.
-
-One array that grows is filled with zeros by numpy, which holds the GIL: 20 ms at 30 minutes, more at 4 hours."""
+LONG = 2**20
+"""Samples from which on a waveform is collected in a file, 4 MiB or 65 s. Three recordings of ten minutes beside clips
+had a container of 512 MiB killed while they were in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +119,14 @@ class Resampler:
 
 
 class Recorder:
-    """Collects blocks into one waveform. `push` as they come, then `finish` once."""
+    """Collects blocks into one waveform. `push` as they come, then `finish` once; `close` in any case."""
 
     def __init__(self, limits: Limits, *, checkpoint: Checkpoint = always_on) -> None:
         self._limits = limits
         self._checkpoint = checkpoint
-        self._pieces: deque[Samples] = deque()
-        self._length = 0
+        self._pieces: list[Samples] = []
+        self._filled = LONG
+        self._file: IO[bytes] | None = None
         self._duration_s = 0.0
         self._decoded_bytes = 0
         self._resampler = Resampler()
@@ -140,13 +144,20 @@ class Recorder:
 
     def finish(self) -> Samples:
         """The waveform: float32, 16 kHz, within [-1, 1]; empty if no sample came."""
+        self._checkpoint()
         self._append(self._resampler.flush())
-        waveform = np.empty(self._length, np.float32)
-        for start in range(0, self._length, PIECE):
-            self._checkpoint()
-            part = waveform[start : start + PIECE]
-            np.clip(self._pieces.popleft()[: len(part)], -1.0, 1.0, out=part)
-        return waveform
+        if self._pieces:
+            self._pieces[-1] = self._pieces[-1][: self._filled]
+        if self._file is None:
+            return np.concatenate([*self._pieces, np.empty(0, np.float32)])
+        self._write(self._file)
+        # Private: what is written to it does not reach the file, which is gone when the waveform is.
+        return np.frombuffer(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_COPY), np.float32)
+
+    def close(self) -> None:
+        """Let the file go; the waveform keeps what it needs of it."""
+        if self._file is not None:
+            self._file.close()
 
     def _account(self, block: Block) -> None:
         self._duration_s += len(block.samples) / block.rate
@@ -159,13 +170,28 @@ class Recorder:
 
     def _append(self, samples: Samples) -> None:
         while len(samples):
-            start = self._length % PIECE
-            if start == 0:
-                self._pieces.append(np.empty(PIECE, np.float32))
-            part = samples[: PIECE - start]
-            self._pieces[-1][start : start + len(part)] = part
-            self._length += len(part)
+            if self._filled == LONG:
+                self._begin_piece()
+            part = samples[: LONG - self._filled]
+            np.clip(part, -1.0, 1.0, out=self._pieces[-1][self._filled : self._filled + len(part)])
+            self._filled += len(part)
             samples = samples[len(part) :]
+
+    def _begin_piece(self) -> None:
+        """Move those that are full to the file; where there is no folder for one, they stay in memory."""
+        if self._pieces and self._file is None:
+            with suppress(FileNotFoundError):
+                self._file = tempfile.TemporaryFile(prefix="wren-waveform-")  # noqa: SIM115 - see `close`
+        if self._file is not None:
+            self._write(self._file)
+        self._pieces.append(np.empty(LONG, np.float32))
+        self._filled = 0
+
+    def _write(self, file: IO[bytes]) -> None:
+        for piece in self._pieces:
+            file.write(piece.data)
+        file.flush()
+        self._pieces.clear()
 
 
 def _refused(block: Block, reason: str) -> UndecodableAudio:

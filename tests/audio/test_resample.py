@@ -3,8 +3,9 @@ import pytest
 import soxr
 
 from service.audio.checkpoint import Abandoned
-from service.audio.resample import PIECE, Block, Limits, Recorder
+from service.audio.resample import LONG, Block, Limits, Recorder
 from service.audio.types import SAMPLE_RATE
+from service.engine.resident import read_resident
 from service.errors import AudioTooLong, UndecodableAudio
 from tests.audio.clips import speech
 
@@ -35,14 +36,34 @@ def test_samples_at_16_khz_pass_unchanged() -> None:
     np.testing.assert_array_equal(recorder.finish(), speech(1.0))
 
 
-@pytest.mark.parametrize("length", [PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 12_345])
-@pytest.mark.parametrize("at_once", [65_536, PIECE + 7])
+@pytest.mark.parametrize("length", [LONG - 1, LONG, LONG + 1, 2 * LONG + 12_345])
+@pytest.mark.parametrize("at_once", [65_536, LONG + 7])
 def test_a_long_recording_is_whole(length: int, at_once: int) -> None:
     samples = np.random.default_rng(3).uniform(-1.2, 1.2, length).astype(np.float32)
     recorder = Recorder(Limits(max_duration_s=3600))
     for start in range(0, length, at_once):
         recorder.push(block(samples[start : start + at_once], SAMPLE_RATE))
-    np.testing.assert_array_equal(recorder.finish(), samples.clip(-1, 1))
+    waveform = recorder.finish()
+    recorder.close()
+    np.testing.assert_array_equal(waveform, samples.clip(-1, 1))
+    waveform[-1] = 0.5  # in memory of its own, whatever it was collected in
+    assert waveform[-1] == 0.5
+
+
+def test_a_long_recording_is_not_in_memory_of_its_own() -> None:
+    recorder = Recorder(Limits(max_duration_s=3600))
+    before = _private_bytes()
+    for _ in range(64):
+        recorder.push(block(np.full(2**19, 0.1, np.float32), SAMPLE_RATE))
+    waveform = recorder.finish()
+    recorder.close()
+    assert waveform.sum(dtype=np.float64) == pytest.approx(64 * 2**19 * 0.1)
+    assert _private_bytes() - before < waveform.nbytes / 4
+
+
+def _private_bytes() -> int:
+    resident = read_resident()
+    return resident.now_bytes - resident.file_bytes
 
 
 def test_a_recording_that_is_abandoned_takes_no_more_blocks() -> None:
