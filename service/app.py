@@ -12,6 +12,7 @@ from service.api import auth, documented, errors
 from service.api.admin import AdminRoutes
 from service.api.deepgram import ListenRoutes
 from service.api.deepgram_stream import StreamRoutes
+from service.api.draining import Draining
 from service.api.headers import SafeHeaders
 from service.api.health import HealthRoutes
 from service.api.keyring import Keyring
@@ -39,15 +40,18 @@ EXPOSED_HEADERS = (
 )
 
 
-def create_app(settings: Settings, engine: Engine, metrics: Metrics | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, engine: Engine, metrics: Metrics | None = None, draining: Draining | None = None
+) -> FastAPI:
     """The application; its lifespan starts the engine before the first request and closes it after the last.
 
     Args:
         settings: what the deployment chose.
         engine: what transcribes.
         metrics: given if the engine counts there too.
+        draining: told when the server is to stop.
     """
-    metrics = metrics or Metrics()
+    metrics, draining = metrics or Metrics(), draining or Draining()
     metrics.watch(engine)
     keyring = Keyring(settings.keys, file=settings.keys_file)
 
@@ -74,11 +78,11 @@ def create_app(settings: Settings, engine: Engine, metrics: Metrics | None = Non
     for guarded in (audio, ModelRoutes(engine), plan, PrecisionRoutes(engine)):
         app.include_router(guarded.router, dependencies=[Depends(require_key)], responses=documented.GUARDED)
     app.include_router(ListenRoutes(settings, engine, spool, keyring).router)
-    app.include_router(StreamRoutes(settings, engine, keyring).router)
+    app.include_router(StreamRoutes(settings, engine, keyring, draining).router)
     admin = AdminRoutes(engine).router
     app.include_router(admin, dependencies=[Depends(require_operator)], responses=documented.GUARDED)
-    app.include_router(RealtimeRoutes(settings, engine, keyring).router)
-    app.include_router(HealthRoutes(engine, metrics, stuck_s=settings.stuck_s).router)
+    app.include_router(RealtimeRoutes(settings, engine, keyring, draining).router)
+    app.include_router(HealthRoutes(engine, metrics, draining, stuck_s=settings.stuck_s).router)
     errors.install(app)
     documented.describe(app)
     app.add_middleware(Tracing, metrics=metrics)

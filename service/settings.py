@@ -97,6 +97,13 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds without a message after which an OpenAI Realtime session is closed; Deepgram's are 10.",
     )
+    drain_s: float = Field(
+        default=0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds for which a server that is told to stop still lets clients in, while `/health/ready`"
+        " answers 503: for proxies that look at that.",
+    )
     keep_alive_s: float = Field(
         default=5, gt=0, description="Seconds of silence after which an event stream sends a comment."
     )

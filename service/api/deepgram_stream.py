@@ -28,6 +28,7 @@ from service.api.deepgram_messages import (
 from service.api.deepgram_options import ListenOptions, engine_name, parse
 from service.api.deepgram_results import metadata_body, seconds
 from service.api.deepgram_words import check_words
+from service.api.draining import Draining
 from service.api.keyring import Keyring
 from service.api.selection import find
 from service.api.sockets import FAULT, NORMAL, POLICY, RESTARTING, Socket, converse
@@ -55,6 +56,8 @@ SILENT_CLIENT = (
 
 UNDECODABLE = "DATA-0000"
 
+STOPPING = "The server stops. Open another stream."
+
 CUT_OFF = "The server ended the stream before all of it was heard. Open another."
 
 MOST_CHARACTERS = 2**16
@@ -75,8 +78,11 @@ LARGE_BYTES = 2**20
 class StreamRoutes:
     """The route. What is wrong with a handshake is answered as with a recording, and no WebSocket opened."""
 
-    def __init__(self, settings: Settings, engine: Engine, keyring: Keyring, *, idle_s: float = IDLE_S) -> None:
+    def __init__(
+        self, settings: Settings, engine: Engine, keyring: Keyring, draining: Draining, *, idle_s: float = IDLE_S
+    ) -> None:
         self._settings = settings
+        self._draining = draining
         self._keyring = keyring
         self._engine = engine
         self._idle_s = idle_s
@@ -96,7 +102,8 @@ class StreamRoutes:
             socket = Socket(websocket)
             await socket.accept(subprotocol=_subprotocol(websocket), headers={REQUEST_ID_HEADER: trace.request_id})
             times = _Times(idle_s=self._idle_s, most_s=self._settings.max_stream_s)
-            await _Session(socket, stream, asked, trace, times).run()
+            with self._draining.session():
+                await _Session(socket, stream, asked, trace, times).run(self._draining)
 
     def _asked(self, websocket: WebSocket) -> "_Asked":
         options, infos = parse(websocket.query_params.multi_items()), self._engine.models()
@@ -135,12 +142,15 @@ class _Session:
         self._whole = False
         self._farewell = (NORMAL, "")
 
-    async def run(self) -> None:
-        await converse(self._hear(), self._tell())
+    async def run(self, draining: Draining) -> None:
+        await converse(self._hear(draining), self._tell())
 
-    async def _hear(self) -> None:
-        """Until the client leaves; what it says after it closed the stream is not heard any more."""
-        if await self._take_all():
+    async def _hear(self, draining: Draining) -> None:
+        """Until the client leaves; what it says after it closed the stream, or the server is to stop, is not heard."""
+        still_there = await draining.unless_begun(self._take_all())
+        if still_there is None:
+            self._farewell = (RESTARTING, STOPPING)
+        if still_there is not False:
             await self._stream.finish()
             while await self._socket.receive() is not None:
                 pass

@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
 from service.api.documented import TEXT
+from service.api.draining import Draining
 from service.engine.types import Engine, Load
 from service.metrics import Metrics
 
@@ -45,7 +46,7 @@ class Alive(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-Status = Literal["ok", "loading", "overloaded", "stalled"]
+Status = Literal["ok", "loading", "overloaded", "stalled", "stopping"]
 
 
 class Readiness(BaseModel):
@@ -63,9 +64,11 @@ class Readiness(BaseModel):
     executors: int
 
 
-def readiness(load: Load, *, stuck_s: float) -> Readiness:
+def readiness(load: Load, *, stuck_s: float, stopping: bool = False) -> Readiness:
     """Ready is who has loaded its model, room in its queue, and finished a batch lately if it has work."""
     status, reason = _status(load, stalled_limit_s=min(STALLED_S, STALLED_SHARE * stuck_s))
+    if stopping:
+        status, reason = "stopping", "The server is told to stop."
     return Readiness(
         status=status,
         reason=reason,
@@ -93,9 +96,10 @@ def _status(load: Load, *, stalled_limit_s: float) -> tuple[Status, str | None]:
 class HealthRoutes:
     """Health, metrics and the index."""
 
-    def __init__(self, engine: Engine, metrics: Metrics, *, stuck_s: float) -> None:
+    def __init__(self, engine: Engine, metrics: Metrics, draining: Draining, *, stuck_s: float) -> None:
         self._engine = engine
         self._metrics = metrics
+        self._draining = draining
         self._stuck_s = stuck_s
         self.router = APIRouter(tags=["operation"])
         self.router.add_api_route("/", self.index, methods=["GET"], include_in_schema=False)
@@ -121,7 +125,7 @@ class HealthRoutes:
 
     async def ready(self) -> Response:
         """200 if requests sent here now are served, else 503 with the reason."""
-        health = readiness(self._engine.load(), stuck_s=self._stuck_s)
+        health = readiness(self._engine.load(), stuck_s=self._stuck_s, stopping=self._draining.begun)
         return JSONResponse(health.model_dump(exclude_none=True), 200 if health.status == "ok" else 503)
 
     async def metrics(self) -> Response:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, WebSocket
 
 from service.api import auth
 from service.api.client import client_of
+from service.api.draining import Draining
 from service.api.errors import failure_of
 from service.api.keyring import Keyring
 from service.api.realtime_configuration import Configuration
@@ -25,8 +26,8 @@ _OLDER_HEADER = "realtime=v1"
 class RealtimeRoutes:
     """The one route."""
 
-    def __init__(self, settings: Settings, engine: Engine, keyring: Keyring) -> None:
-        self._settings, self._engine, self._keyring = settings, engine, keyring
+    def __init__(self, settings: Settings, engine: Engine, keyring: Keyring, draining: Draining) -> None:
+        self._settings, self._engine, self._keyring, self._draining = settings, engine, keyring, draining
         self.router = APIRouter()
         self.router.add_api_websocket_route("/v1/realtime", self.listen)
 
@@ -37,7 +38,8 @@ class RealtimeRoutes:
         await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
         try:
             auth.check(websocket, self._keyring)
-            await self._session(websocket, socket).run()
+            with self._draining.session():
+                await self._session(websocket, socket).run(self._draining)
         except Exception as error:
             failure = failure_of(error)
             with suppress(ClientLeft):

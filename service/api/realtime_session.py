@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from service.api.draining import Draining
 from service.api.errors import INVALID_REQUEST, ErrorDetail
 from service.api.realtime_appended import MIN_COMMIT_S, Appended
 from service.api.realtime_asked import Append, Asked, BadEvent, Clear, Commit, Update, parse, refused
@@ -51,7 +52,7 @@ class RealtimeSession:
         self._appended = Appended()
         self._expired = ""
 
-    async def run(self) -> None:
+    async def run(self, draining: Draining) -> None:
         """From the first event to the close.
 
         Raises:
@@ -60,7 +61,7 @@ class RealtimeSession:
         """
         async with self._engine.listen(self._request(self._configuration)) as stream:
             await self._socket.send(SessionCreated(session=self._session()))
-            await converse(self._hear(stream), self._tell(stream))
+            await converse(self._hear(stream, draining), self._tell(stream))
         if not self._expired:  # to a client that left this is not said
             await self._socket.close(RESTARTING, "The server stops.")
             return
@@ -68,9 +69,10 @@ class RealtimeSession:
         await self._socket.send(error_event(detail))
         await self._socket.close(NORMAL, self._expired)
 
-    async def _hear(self, stream: Stream) -> None:
-        self._expired = await self._heed(stream)
-        if self._expired:
+    async def _hear(self, stream: Stream, draining: Draining) -> None:
+        expired = await draining.unless_begun(self._heed(stream))
+        self._expired = expired or ""
+        if expired != "":  # there is a client to tell of the tail
             await stream.finish()
             while await self._socket.receive() is not None:
                 pass  # the tail is on its way out, and nothing is heard any more

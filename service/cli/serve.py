@@ -70,6 +70,7 @@ def first_request(settings: "Settings", sample: Path, *, port: int) -> str:
 
 def _run(sourced: "Sourced", listener: socket.socket) -> None:
     from service import logs
+    from service.api.draining import Draining
     from service.app import create_app
     from service.cli.server import Server, allow_open_files
     from service.engine.engine import LocalEngine
@@ -91,4 +92,6 @@ def _run(sourced: "Sourced", listener: socket.socket) -> None:
     with reported(settings):
         metrics = Metrics()
         engine = LocalEngine(settings, observer=metrics)
-        Server(create_app(settings, engine, metrics), engine=engine, ready=ready).run(sockets=[listener])
+        draining = Draining()
+        app = create_app(settings, engine, metrics, draining)
+        Server(app, engine=engine, ready=ready, draining=draining, drain_s=settings.drain_s).run(sockets=[listener])

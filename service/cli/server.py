@@ -1,17 +1,26 @@
 """Uvicorn's server with two more steps: it loads the model before anyone is let in, and says when it is ready."""
 
+import asyncio
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from service.api.draining import Draining
 from service.engine.types import Engine
 
 GRACE_S = 25
 """How long requests may finish after a signal to stop."""
+
+STREAMS_S = 10.0
+"""Of that, what live streams have for their tails: a segment lasts 12 s at most, before what is no stream."""
+
+LOOK_S = 0.05
+"""How often it is seen whether they have ended."""
 
 OPEN_FILES = 2**16
 """A client is a connection, and a temporary file if memory is short: the usual limit of 1,024 is 500 clients."""
@@ -31,7 +40,9 @@ that a session may be silent, and by the time that a client may take nothing of 
 class Server(uvicorn.Server):
     """Serves `app`, whose lifespan may start the engine once more: a started one has nothing to do."""
 
-    def __init__(self, app: ASGIApp, *, engine: Engine, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, engine: Engine, ready: Callable[[], None], draining: Draining, drain_s: float
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -48,6 +59,7 @@ class Server(uvicorn.Server):
             )
         )
         self._engine, self._ready = engine, ready
+        self._draining, self._drain_s = draining, drain_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Load, listen, and say so.
@@ -58,6 +70,23 @@ class Server(uvicorn.Server):
         await self._engine.start()
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Be seen to stop, let nobody in any more, end the streams with their last texts, then let requests end."""
+        began_s = time.monotonic()
+        self._draining.begin()
+        await self._until(began_s + self._drain_s, lambda: False)
+        for server in self.servers:
+            server.close()
+        began_s = time.monotonic()
+        await self._until(began_s + STREAMS_S, lambda: not self._draining.sessions)
+        self.config.timeout_graceful_shutdown = max(1, round(GRACE_S - (time.monotonic() - began_s)))
+        await super().shutdown(sockets)
+
+    async def _until(self, end_s: float, done: Callable[[], bool]) -> None:
+        """Wait for it, up to a time, or until somebody insists that the server ends now."""
+        while not done() and not self.force_exit and time.monotonic() < end_s:  # noqa: ASYNC110 - uvicorn has a flag
+            await asyncio.sleep(LOOK_S)
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         # Uvicorn raises the signal again once it has shut down in good order: then there is nothing left to end.

@@ -1,0 +1,48 @@
+"""Whether the server is about to stop, for whoever has to end in good order: readiness says so, live streams end."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Draining:
+    """Begins once, and is never taken back.
+
+    Attributes:
+        sessions: live streams that are open.
+    """
+
+    def __init__(self) -> None:
+        self._begun = asyncio.Event()
+        self.sessions = 0
+
+    @property
+    def begun(self) -> bool:
+        return self._begun.is_set()
+
+    def begin(self) -> None:
+        """Tell everyone."""
+        self._begun.set()
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Count a live stream for as long as the block lasts."""
+        self.sessions += 1
+        try:
+            yield
+        finally:
+            self.sessions -= 1
+
+    async def unless_begun(self, work: Coroutine[None, None, T]) -> T | None:
+        """The outcome of the work, None if the server is to stop before that: then the work is cancelled."""
+        working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(self._begun.wait())
+        try:
+            await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            return working.result() if working.done() else None
+        finally:
+            working.cancel()
+            waiting.cancel()
+            await asyncio.gather(working, waiting, return_exceptions=True)

@@ -1,0 +1,108 @@
+"""A server that is told to stop, seen by those who are connected to it."""
+
+import base64
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import soundfile
+import soxr
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from tests.live import LiveServer, recording, wren_serve
+
+SPEECH = recording("en/quick_brown_fox")
+
+
+@pytest.fixture
+def doomed(tmp_path: Path) -> Iterator[LiveServer]:
+    with wren_serve(tmp_path / "log", {"WREN_MODEL": "whisper-tiny.en", "WREN_DRAIN_S": "1"}) as server:
+        yield server
+
+
+def test_streams_are_told_their_last_words(doomed: LiveServer) -> None:
+    rate, audio = 24_000, _speech(24_000)
+    url, headers = doomed.url.replace("http", "ws"), {"authorization": f"Bearer {doomed.key}"}
+    listen = f"{url}/v1/listen?encoding=linear16&sample_rate={rate}"
+    with (
+        connect(listen, additional_headers=headers) as deepgram,
+        connect(f"{url}/v1/realtime?intent=transcription", additional_headers=headers) as realtime,
+    ):
+        audio_format = {"type": "audio/pcm", "rate": rate}
+        session = {"type": "transcription", "audio": {"input": {"format": audio_format}}}
+        realtime.send(json.dumps({"type": "session.update", "session": session}))
+        realtime.send(json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(audio).decode()}))
+        deepgram.send(audio)
+        time.sleep(0.05)  # both have arrived: the last word is spoken, and no pause has told so
+        os.kill(doomed.pid, signal.SIGTERM)
+        (told, code), (events, other_code) = _rest(deepgram), _rest(realtime)
+    assert (code, other_code) == (1012, 1012)
+    texts = [one["channel"]["alternatives"][0]["transcript"] for one in told if one["type"] == "Results"]
+    assert "brown fox" in " ".join(texts)
+    assert told[-1]["type"] == "Metadata"
+    completed = [one["transcript"] for one in events if one["type"].endswith("transcription.completed")]
+    assert "brown fox" in " ".join(completed)
+    lines = [line for line in map(_line, doomed.log.read_text().splitlines()) if line.get("event") == "session"]
+    assert len(lines) == 2
+    assert all(line["closed"].startswith("server") and line["variant"] and line["audio_s"] > 1 for line in lines)
+
+
+def test_who_is_routed_here_meanwhile_is_served(doomed: LiveServer) -> None:
+    statuses: list[int] = []
+    with doomed.client() as client:
+        assert client.get("/health/ready").status_code == 200
+        os.kill(doomed.pid, signal.SIGTERM)
+        deadline_s = time.monotonic() + 5
+        while (health := httpx.get(f"{doomed.url}/health/ready")).status_code != 503:
+            assert time.monotonic() < deadline_s
+        assert health.json()["status"] == "stopping"
+        with SPEECH.open("rb") as file:
+            answer = client.post("/v1/audio/transcriptions", files={"file": file}, data={"model": "auto"})
+        statuses.append(answer.status_code)
+    assert statuses == [200]
+
+
+def test_what_runs_is_finished(doomed: LiveServer) -> None:
+    answers: list[httpx.Response] = []
+
+    def ask() -> None:
+        with doomed.client() as client, SPEECH.open("rb") as file:
+            answers.append(client.post("/v1/audio/transcriptions", files={"file": file}, data={"model": "auto"}))
+
+    clients = [threading.Thread(target=ask) for _ in range(8)]
+    for client in clients:
+        client.start()
+    time.sleep(0.05)
+    os.kill(doomed.pid, signal.SIGTERM)
+    for client in clients:
+        client.join(timeout=60)
+    assert [answer.status_code for answer in answers] == [200] * 8
+
+
+def _speech(rate: int) -> bytes:
+    samples, own_rate = soundfile.read(SPEECH, dtype="float32")
+    return (soxr.resample(samples, own_rate, rate) * 32_767).astype("<i2").tobytes()
+
+
+def _rest(connection: ClientConnection) -> tuple[list[dict], int]:
+    """What still comes, and the code that it ends with."""
+    messages = []
+    try:
+        while True:
+            messages.append(json.loads(connection.recv(timeout=30)))
+    except ConnectionClosed as closed:
+        return messages, closed.rcvd.code if closed.rcvd else 0
+
+
+def _line(text: str) -> dict:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {}
