@@ -21,6 +21,11 @@ _Version = tuple[int, int, int]
 _log = logging.getLogger(__name__)
 
 
+def is_hashed(text: str) -> bool:
+    """Whether one of `WREN_API_KEYS` is a digest, which opens nothing."""
+    return _HASHED.fullmatch(text) is not None
+
+
 def listed_key(text: str) -> Key:
     """One of `WREN_API_KEYS`: the key itself, or `NAME:sha256:DIGEST`. Both may do everything."""
     hashed = _HASHED.fullmatch(text)

@@ -59,10 +59,12 @@ class Remote:
 
 def server_of(server: str | None, key: str | None) -> tuple[str, str | None]:
     """Its URL without a path, and the key that it takes; None if this environment has none."""
+    from service.api.keyring import is_hashed
+
     settings = read_settings()
     place = server or address(settings.host, settings.port)
     url = place if "://" in place else f"http://{place}"
-    return url.rstrip("/").removesuffix("/v1"), key or next(iter(settings.keys), None)
+    return url.rstrip("/").removesuffix("/v1"), key or next((one for one in settings.keys if not is_hashed(one)), None)
 
 
 def path_of(name: str, what: str, **query: str) -> str:

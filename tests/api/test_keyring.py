@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from service.api.keyring import ALL_SCOPES, Keyring, listed_key
+from service.api.keyring import ALL_SCOPES, Keyring, is_hashed, listed_key
 from service.api.keys_file import Key, digest_of, new_key, read_keys, write_keys
 from service.engine.fake import FakeEngine
 from tests.api.realtime import connected
@@ -108,3 +108,8 @@ def test_new_keys_are_long_and_differ() -> None:
 
 def test_what_is_written_is_read_again(file: Path) -> None:
     assert read_keys(file) == (ONLY_TRANSCRIBE, ADMIN)
+
+
+def test_a_digest_is_told_from_a_key() -> None:
+    assert is_hashed(f"app:sha256:{digest_of('secret')}")
+    assert not is_hashed("app:sha256:secret")
