@@ -15,6 +15,7 @@ import pytest
 
 from service.audio.checkpoint import Checkpoint, always_on
 from service.audio.decode import Limits, decode
+from service.audio.resample import LONG
 from service.audio.types import SAMPLE_RATE, RawFormat, Samples, Span, VadOptions, Window
 from service.audio.vad import SpeechDetector
 from service.audio.windows import windows
@@ -159,7 +160,7 @@ async def test_who_is_cancelled_while_heard_stops_at_once_and_frees_its_memory(
         tracemalloc.start()
         try:
             task = asyncio.create_task(hear(hearing, two_hours, raw=RawFormat("mulaw", 8000)))
-            await until(lambda: bool(held.given) if stage == "vad" else traced_bytes() > 64 * 2**20)
+            await until(lambda: bool(held.given) if stage == "vad" else traced_bytes() > LONG)
             assert stage == "vad" or not held.given
             task.cancel()
             await asyncio.wait([task])
