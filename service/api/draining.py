@@ -5,6 +5,8 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from service.api.presence import Overtaken, unless
+
 T = TypeVar("T")
 
 
@@ -38,11 +40,7 @@ class Draining:
 
     async def unless_begun(self, work: Coroutine[None, None, T]) -> T | None:
         """The outcome of the work, None if the server is to stop before that: then the work is cancelled."""
-        working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(self._begun.wait())
         try:
-            await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            return working.result() if working.done() else None
-        finally:
-            working.cancel()
-            waiting.cancel()
-            await asyncio.gather(working, waiting, return_exceptions=True)
+            return await unless(self._begun.wait(), work)
+        except Overtaken:
+            return None

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from service.api.keys_file import Key, KeysFileInvalid, Scope, digest_of, read_keys
+from service.api.keys_file import DIGEST, NAME, Key, KeysFileInvalid, Scope, digest_of, read_keys
 
 ALL_SCOPES: frozenset[Scope] = frozenset({"transcribe", "admin"})
 
 FINGERPRINT_DIGITS = 16
 """Of the digest, which names a key that has no name."""
 
-_HASHED = re.compile(r"([A-Za-z0-9._-]{1,64}):sha256:([0-9a-f]{64})")
+_HASHED = re.compile(f"({NAME}):sha256:({DIGEST})")
 
 _Version = tuple[int, int, int]
 """Time, size and inode of a file: it is another one if they differ."""

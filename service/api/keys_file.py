@@ -26,8 +26,8 @@ KEY_PREFIX = "wren_"
 
 KEY_BYTES = 32
 
-NAME = r"^[A-Za-z0-9._-]{1,64}$"
-DIGEST = r"^[0-9a-f]{64}$"
+NAME = r"[A-Za-z0-9._-]{1,64}"
+DIGEST = r"[0-9a-f]{64}"
 
 
 class KeysFileInvalid(WrenError, ValueError):
@@ -51,8 +51,8 @@ class _Entry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    name: Annotated[str, Field(pattern=NAME)]
-    digest: Annotated[str, Field(pattern=DIGEST)]
+    name: Annotated[str, Field(pattern=f"^{NAME}$")]
+    digest: Annotated[str, Field(pattern=f"^{DIGEST}$")]
     scopes: frozenset[Scope] = frozenset({"transcribe"})
 
 

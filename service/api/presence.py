@@ -1,4 +1,4 @@
-"""Work for a client, dropped when the client leaves."""
+"""Work for a client, dropped when the client leaves or something else happens first."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -10,23 +10,38 @@ from starlette.types import Receive
 T = TypeVar("T")
 
 
+class Overtaken(Exception):
+    """What was not to happen before the work was done has happened."""
+
+
+async def unless(event: Coroutine[None, None, object], work: Coroutine[None, None, T]) -> T:
+    """The result of the work, if it is done before the event; either way neither goes on.
+
+    Raises:
+        Overtaken: the event came first; the work was cancelled.
+    """
+    working, watching = asyncio.ensure_future(work), asyncio.ensure_future(event)
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise Overtaken
+        return working.result()
+    finally:
+        working.cancel()
+        watching.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+
+
 async def while_present(receive: Receive, work: Coroutine[None, None, T]) -> T:
     """The result of the work. The request's body must have been read: what is received next is the departure.
 
     Raises:
         ClientDisconnect: the client left first; the work was cancelled.
     """
-    working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_departure(receive))
     try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        working.cancel()
-        watching.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
+        return await unless(_departure(receive), work)
+    except Overtaken:
+        raise ClientDisconnect from None
 
 
 async def _departure(receive: Receive) -> None:

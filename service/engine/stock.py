@@ -77,14 +77,15 @@ class Stock:
         model, listed = self._settings.model.partition(":")[0], set(self._settings.ladder)
         likely = "int8" if self._device.fast_int8 else "fp32"
 
-        unable = self.planner.known(self._speakers()).unable
+        speakers = self._speakers()
+        unable = self.planner.known(speakers).unable
 
         def rank(one: Manifest) -> tuple[bool, bool, bool, bool]:
             rung = one.name in listed or (one.model == model and not listed.isdisjoint({one.variant, one.precision}))
             unseen = one.parent is not None and not one.evaluations
             return not rung, one.model != model, one.precision != likely, unseen
 
-        able = [one for one in self._speakers() if one.name not in unable]
+        able = [one for one in speakers if one.name not in unable]
         self.planner.surveyor().survey(sorted(able, key=rank), within_s=self._settings.profile_s)
 
     def _speakers(self) -> tuple[Manifest, ...]:
