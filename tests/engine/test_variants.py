@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import math
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -9,6 +10,7 @@ import pytest
 
 from model_store.manifest import Manifest
 from service.engine.device import Limit
+from service.engine.heap import give_back
 from service.engine.journal import Journal
 from service.engine.observing import Unobserved
 from service.engine.profile import Hosted
@@ -282,6 +284,8 @@ async def test_memory_that_is_short_is_relieved_of_what_is_idle() -> None:
 @asynccontextmanager
 async def narrow_house(*, faults: dict[str, str] | None = None, needs_mib: int = 120) -> AsyncIterator[House]:
     """With room for one at a time, which takes 100 MiB."""
+    gc.collect()  # what earlier tests left must not be given back half-way: it would be room
+    give_back()
     limit = Limit(read_resident().now_bytes + 50 * MIB, "WREN_MEMORY", chosen=True)
     loader = FakeLoader(faults=faults or {})
 
