@@ -1,4 +1,4 @@
-"""`/health/live`, `/health/ready`, `/metrics` and the page at `/`: for those who run the server. They need no key.
+"""`/health/…`, `/metrics` and the page at `/`: for those who run the server. They need no key.
 
 None of them waits for anything: they answer from what the engine has at hand.
 """
@@ -46,6 +46,13 @@ class Alive(BaseModel):
     status: Literal["ok"] = "ok"
 
 
+class Startup(BaseModel):
+    """Whether the server has come up; once it has, that is so for good."""
+
+    status: Literal["ok", "loading"]
+    reason: str | None = None
+
+
 Status = Literal["ok", "loading", "overloaded", "stalled", "stopping"]
 
 
@@ -83,8 +90,13 @@ def readiness(load: Load, *, stuck_s: float, stopping: bool = False) -> Readines
     )
 
 
+def has_started(load: Load) -> bool:
+    """Executors begin their work behind the first model's smoke test; what was loaded may have left memory since."""
+    return bool(load.loaded or load.executors)
+
+
 def _status(load: Load, *, stalled_limit_s: float) -> tuple[Status, str | None]:
-    if not load.loaded and not load.executors:  # what was loaded may have left memory since
+    if not has_started(load):
         return "loading", "No model is loaded yet."
     if load.stalled_s >= stalled_limit_s:
         return "stalled", f"There is work, and for {load.stalled_s:.1f} s no batch of it was done."
@@ -101,9 +113,17 @@ class HealthRoutes:
         self._metrics = metrics
         self._draining = draining
         self._stuck_s = stuck_s
+        self._started = False
         self.router = APIRouter(tags=["operation"])
         self.router.add_api_route("/", self.index, methods=["GET"], include_in_schema=False)
         self.router.add_api_route("/health/live", self.live, methods=["GET"])
+        self.router.add_api_route(
+            "/health/startup",
+            self.startup,
+            methods=["GET"],
+            response_model=Startup,
+            responses={503: {"model": Startup, "description": "Wait; `reason` says for what."}},
+        )
         self.router.add_api_route(
             "/health/ready",
             self.ready,
@@ -122,6 +142,14 @@ class HealthRoutes:
     async def live(self) -> Alive:
         """The event loop answers."""
         return Alive()
+
+    async def startup(self) -> Response:
+        """200 once the first model was loaded and tested, whatever happens afterwards; until then 503."""
+        self._started = self._started or has_started(self._engine.load())
+        if self._started:
+            return JSONResponse(Startup(status="ok").model_dump(exclude_none=True))
+        waits = Startup(status="loading", reason="The first model is not loaded and tested yet.")
+        return JSONResponse(waits.model_dump(), 503)
 
     async def ready(self) -> Response:
         """200 if requests sent here now are served, else 503 with the reason."""

@@ -81,9 +81,24 @@ def test_stall_shows_before_the_executor_is_replaced(stalled_s: float, stuck_s: 
 
 
 @pytest.mark.anyio
+async def test_startup_waits_for_the_first_model_and_is_over_for_good() -> None:
+    engine = DisklessEngine(FOX, busy=Load())
+    async with client_of(app_of(engine)) as client:
+        before = await client.get("/health/startup")
+        engine.busy = Load(waiting_s=600, limit_s=600, executors=1, loaded=WARM)
+        after = await client.get("/health/startup")
+        engine.busy = Load()
+        later, ready = await client.get("/health/startup"), await client.get("/health/ready")
+    assert (before.status_code, before.json()["status"]) == (503, "loading")
+    assert before.json()["reason"]
+    assert (after.status_code, after.json()) == (200, {"status": "ok"})
+    assert (later.status_code, ready.status_code) == (200, 503)
+
+
+@pytest.mark.anyio
 async def test_operation_needs_no_key() -> None:
     async with client_of(app_of(FakeEngine(FOX), api_keys=("k",))) as client:
-        for path in ("/", "/health/live", "/health/ready", "/metrics", "/openapi.json"):
+        for path in ("/", "/health/live", "/health/ready", "/health/startup", "/metrics", "/openapi.json"):
             assert (await client.get(path)).status_code == 200
 
 
