@@ -25,7 +25,7 @@ def read(folder: Path, model: str, variant: str) -> Manifest | Problem | None:
     """The manifest of a folder, what is wrong with it, or None where the folder went away meanwhile."""
     file = folder / FILE_NAME
     try:
-        manifest = Manifest.model_validate_json(file.read_bytes())
+        manifest = Manifest.model_validate_json(_again(file, folder))
     except FileNotFoundError:
         return Problem(model, variant, file, "the manifest is missing") if folder.is_dir() else None
     except OSError as error:
@@ -35,6 +35,16 @@ def read(folder: Path, model: str, variant: str) -> Manifest | Problem | None:
     if (manifest.model, manifest.variant) != (model, variant):
         return Problem(model, variant, file, f"it describes another variant ({manifest.name})")
     return manifest
+
+
+def _again(file: Path, folder: Path) -> bytes:
+    """The content of a file; where the folder was being replaced just then, that of the one that is there now."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        if not folder.is_dir():
+            raise
+        return file.read_bytes()
 
 
 def fault(error: ValidationError) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from model_store.errors import writing
+from model_store.exchange import exchange
 
 STAGING = ".staging"
 LOCKS = ".locks"
@@ -49,10 +50,15 @@ class Staging:
             if home.exists():
                 self._keep_others(home, built)
             flush_tree(built)
-            if home.exists():
-                home.rename(self.folder / REPLACED)
-            built.rename(home)
+            self._swap(home, built)
             flush(self.store)
+
+    def _swap(self, home: Path, built: Path) -> None:
+        if home.exists():
+            if exchange(home, built):
+                return
+            home.rename(self.folder / REPLACED)  # who reads now finds nothing for a moment
+        built.rename(home)
 
     def _keep_others(self, home: Path, built: Path) -> None:
         for entry in home.iterdir():
