@@ -13,7 +13,7 @@ import httpx
 import pytest
 import soundfile
 import soxr
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.live import LiveServer, recording, wren_serve
@@ -60,14 +60,32 @@ def test_streams_are_told_their_last_words(doomed: LiveServer) -> None:
 def test_who_is_routed_here_meanwhile_is_served(doomed: LiveServer) -> None:
     with doomed.client() as client:
         assert client.get("/health/ready").status_code == 200
-        os.kill(doomed.pid, signal.SIGTERM)
-        deadline_s = time.monotonic() + 5
-        while (health := httpx.get(f"{doomed.url}/health/ready")).status_code != 503:
-            assert time.monotonic() < deadline_s
-        assert health.json()["status"] == "stopping"
+        assert _told_to_stop(doomed).json()["status"] == "stopping"
         with SPEECH.open("rb") as file:
             answer = client.post("/v1/audio/transcriptions", files={"file": file}, data={"model": "auto"})
     assert answer.status_code == 200
+    assert answer.headers["connection"] == "close", "a proxy would send its next request into a closing connection"
+
+
+@pytest.mark.parametrize("path", ["/v1/listen", "/v1/realtime?intent=transcription"])
+def test_a_new_stream_is_sent_to_another_server(path: str, doomed: LiveServer) -> None:
+    _told_to_stop(doomed)
+    headers = {"authorization": f"Bearer {doomed.key}"}
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        connect(doomed.url.replace("http", "ws") + path, additional_headers=headers),
+    ):
+        pass
+    assert refused.value.response.status_code == 503
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    with wren_serve(tmp_path / "log", {"WREN_MODEL": "whisper-tiny.en", "WREN_DRAIN_S": "50"}) as server:
+        _told_to_stop(server)
+        os.kill(server.pid, signal.SIGTERM)
+        deadline_s = time.monotonic() + 20
+        while _is_there(server):
+            assert time.monotonic() < deadline_s
 
 
 def test_what_runs_is_finished(doomed: LiveServer) -> None:
@@ -85,6 +103,22 @@ def test_what_runs_is_finished(doomed: LiveServer) -> None:
     for client in clients:
         client.join(timeout=60)
     assert [answer.status_code for answer in answers] == [200] * 8
+
+
+def _told_to_stop(server: LiveServer) -> httpx.Response:
+    """What readiness says once the signal has come through."""
+    os.kill(server.pid, signal.SIGTERM)
+    deadline_s = time.monotonic() + 5
+    while (health := httpx.get(f"{server.url}/health/ready")).status_code != 503:
+        assert time.monotonic() < deadline_s
+    return health
+
+
+def _is_there(server: LiveServer) -> bool:
+    try:
+        return httpx.get(f"{server.url}/health/live").is_success
+    except httpx.TransportError:
+        return False
 
 
 def _speech(rate: int) -> bytes:

@@ -20,7 +20,8 @@ from starlette.websockets import WebSocket
 
 from model_store.manifest import Manifest
 from service.api.client import noted
-from service.api.errors import stopping, unforeseen
+from service.api.draining import Draining
+from service.api.errors import Failure, stopping, unforeseen
 from service.api.sockets import FAULT, NORMAL, POLICY, RESTARTING, TRY_LATER, ClientLeft, Socket
 from service.engine.streaming import Final
 from service.engine.types import Served
@@ -45,6 +46,8 @@ OTHER = "other"
 
 REFUSED = 403
 """What a server answers a handshake with that is closed before it was accepted."""
+
+_STOPPING = "The server is stopping."
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _STATE_KEY = "wren_trace"
@@ -123,9 +126,10 @@ def trace_of(connection: HTTPConnection) -> Trace:
 class Tracing:
     """The middleware."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, draining: Draining | None = None) -> None:
         self._app = app
         self._metrics = metrics
+        self._draining = draining or Draining()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -139,7 +143,7 @@ class Tracing:
             await self._request(scope, receive, send, trace)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send, trace: Trace) -> None:
-        outgoing = _Outgoing(send, trace)
+        outgoing = _Outgoing(send, trace, self._draining)
         try:
             await self._app(scope, receive, outgoing.send)
         except ClientDisconnect:
@@ -159,14 +163,18 @@ class Tracing:
         wire = _Wire(receive, send, trace)
         websocket = WebSocket(scope, wire.receive, wire.send)
         try:
-            await self._app(scope, wire.receive, wire.send)
+            if self._draining.begun:  # it would be let in and sent away at once
+                await wire.refuse(websocket, RESTARTING, _STOPPING, stopping())
+            else:
+                await self._app(scope, wire.receive, wire.send)
         except ClientLeft:
             pass
         except asyncio.CancelledError:
-            await wire.refuse(websocket, RESTARTING, "The server is stopping.")
+            await wire.refuse(websocket, RESTARTING, _STOPPING, stopping())
         except Exception:
             _log.exception("session failed", request_id=trace.request_id)
-            await wire.refuse(websocket, FAULT, f"The server failed; its log says why under {trace.request_id}.")
+            reason = f"The server failed; its log says why under {trace.request_id}."
+            await wire.refuse(websocket, FAULT, reason, unforeseen())
         finally:
             self._finish_session(scope, trace, wire)
 
@@ -209,17 +217,25 @@ class Tracing:
 
 
 class _Outgoing:
-    """Adds the trace's headers to the response and remembers its status."""
+    """Adds the trace's headers to the response and remembers its status.
 
-    def __init__(self, send: Send, trace: Trace) -> None:
+    While the server stops it says that the connection ends with this response: a proxy that kept it would lose the next
+    request in it.
+    """
+
+    def __init__(self, send: Send, trace: Trace, draining: Draining) -> None:
         self._send = send
         self._trace = trace
+        self._draining = draining
         self.status: int | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message).update(self._trace.headers())
+            headers = MutableHeaders(scope=message)
+            headers.update(self._trace.headers())
+            if self._draining.begun:
+                headers["Connection"] = "close"
         await self._send(message)
 
 
@@ -256,12 +272,12 @@ class _Wire:
                 self._close(code, f"server: {message.get('reason') or ''}")
         await self._send(message)
 
-    async def refuse(self, websocket: WebSocket, code: int, reason: str) -> None:
-        """End it, in whatever state it is."""
+    async def refuse(self, websocket: WebSocket, code: int, reason: str, denial: Failure) -> None:
+        """End it, in whatever state it is: before it was accepted with a response, if the server below can send one."""
         if self.code is not None:
             return
         if not self._accepted and "websocket.http.response" in websocket.scope.get("extensions", {}):
-            await websocket.send_denial_response(unforeseen().response())
+            await websocket.send_denial_response(denial.response())
             return
         await Socket(websocket).close(code, reason)
 

@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -82,6 +83,11 @@ class Server(uvicorn.Server):
         await self._until(began_s + STREAMS_S, lambda: not self._draining.sessions)
         self.config.timeout_graceful_shutdown = max(1, round(GRACE_S - (time.monotonic() - began_s)))
         await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # A second signal ends it at once, whichever it is: uvicorn itself heeds only SIGINT for that.
+        self.force_exit = self.force_exit or self.should_exit
+        super().handle_exit(sig, frame)
 
     async def _until(self, end_s: float, done: Callable[[], bool]) -> None:
         """Wait for it, up to a time, or until somebody insists that the server ends now."""
