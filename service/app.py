@@ -1,5 +1,6 @@
 """Settings and an engine in, the web application out: wiring only."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,6 +16,7 @@ from service.api.deepgram_stream import StreamRoutes
 from service.api.draining import Draining
 from service.api.headers import SafeHeaders
 from service.api.health import HealthRoutes
+from service.api.jobs import JobRoutes, ended_message, explained_failure
 from service.api.keyring import Keyring
 from service.api.models import ModelRoutes
 from service.api.openai import AudioRoutes
@@ -24,6 +26,7 @@ from service.api.realtime import RealtimeRoutes
 from service.api.spool import Spool
 from service.api.tracing import Tracing
 from service.engine.types import Engine
+from service.jobs.desk import Jobs
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -54,12 +57,22 @@ def create_app(
     metrics, draining = metrics or Metrics(), draining or Draining()
     metrics.watch(engine)
     keyring = Keyring(settings.keys, file=settings.keys_file)
+    jobs = Jobs(settings, engine, explain=explained_failure, body=ended_message, observer=metrics)
+
+    async def run_jobs() -> None:
+        await draining.unless_begun(jobs.run())  # others may take them then
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
             await engine.start()
-            yield
+            running = asyncio.create_task(run_jobs())
+            try:
+                yield
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+                await jobs.close()
         finally:
             await engine.close()
 
@@ -75,7 +88,8 @@ def create_app(
     app.add_api_route("/docs", _description, include_in_schema=False)
     spool = Spool(settings.spool_bytes)
     audio, plan = AudioRoutes(settings, engine, spool), PlanRoutes(engine, default=settings.model)
-    for guarded in (audio, ModelRoutes(engine), plan, PrecisionRoutes(engine)):
+    long = JobRoutes(settings, engine, spool, jobs)
+    for guarded in (audio, ModelRoutes(engine), plan, PrecisionRoutes(engine), long):
         app.include_router(guarded.router, dependencies=[Depends(require_key)], responses=documented.GUARDED)
     app.include_router(ListenRoutes(settings, engine, spool, keyring).router)
     app.include_router(StreamRoutes(settings, engine, keyring, draining).router)

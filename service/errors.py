@@ -15,6 +15,10 @@ WrenError
 │   └── NoRoom                      memory is taken by variants that are in use
 ├── Overloaded (RuntimeError)       too much audio is waiting, or too many live streams are open
 ├── DeadlineExceeded (TimeoutError) the answer was not ready in time
+├── JobNotFound (LookupError)       no such job, or somebody else's
+├── JobConflict (RuntimeError)      it does not go with the state that the job is in
+├── JobsFull (RuntimeError)         too many jobs are waiting, or too large ones
+├── JobsUnavailable (RuntimeError)  jobs are off, or where they are kept cannot be used
 └── RecognitionFailed (RuntimeError) the model failed on this recording
 """
 
@@ -149,3 +153,35 @@ class RecognitionFailed(WrenError, RuntimeError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"The model failed on this recording: {reason}.")
+
+
+class JobNotFound(WrenError, LookupError):
+    """There is no such job, or it is somebody else's."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no job {job_id[:64]!r} here. Jobs are forgotten some time after they have ended.")
+
+
+class JobConflict(WrenError, RuntimeError):
+    """What is asked does not go with the state of the job; `code` says how, for programs."""
+
+    def __init__(
+        self, message: str, *, code: Literal["job_not_finished", "job_failed", "job_cancelled", "idempotency_conflict"]
+    ) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class JobsFull(WrenError, RuntimeError):
+    """As many jobs are waiting, or as many bytes of them, as are allowed."""
+
+    def __init__(self, reason: str, *, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(f"No more jobs are taken: {reason}. Try again in {retry_after_s} s.")
+
+
+class JobsUnavailable(WrenError, RuntimeError):
+    """Jobs are off here, or where they are kept cannot be used now."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Jobs are not to be had here: {reason}.")

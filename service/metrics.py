@@ -11,6 +11,7 @@ from typing import Literal, get_args
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     ProcessCollector,
     disable_created_metrics,
@@ -34,6 +35,8 @@ Reject = Literal["queue", "deadline", "streams"]
 Restart = Literal["stuck", "crashed"]
 Outcome = Literal["loaded", "failed"]
 Sketched = Literal["told", "dropped"]
+Ended = Literal["completed", "failed", "cancelled"]
+Tried = Literal["delivered", "refused", "given_up"]
 
 
 class Metrics:
@@ -70,7 +73,12 @@ class Metrics:
         self._interims = Counter(
             "wren_stream_interims", "Interim results of live streams, by outcome.", ("outcome",), registry=registry
         )
+        self._jobs_ended = Counter("wren_jobs_ended", "Jobs that ended, by state.", ("state",), registry=registry)
+        self._webhooks = Counter("wren_webhooks", "Webhooks tried, by outcome.", ("outcome",), registry=registry)
+        self._jobs = Gauge("wren_jobs", "Jobs that have not ended, by state.", ("state",), registry=registry)
         for counter, kinds in (
+            (self._jobs_ended, Ended),
+            (self._webhooks, Tried),
             (self._interims, Sketched),
             (self._rejected, Reject),
             (self._restarts, Restart),
@@ -179,6 +187,18 @@ class Metrics:
             case "switched":
                 self._switches.labels(event.cause).inc()
                 self._switch.observe(event.took_s)
+
+    def job_ended(self, end: Ended, *, variant: str | None = None, audio_s: float | None = None) -> None:
+        self._jobs_ended.labels(end).inc()
+        if variant is not None and audio_s is not None:
+            self._audio.labels(variant).inc(audio_s)
+
+    def jobs_counted(self, *, queued: int, running: int) -> None:
+        self._jobs.labels("queued").set(queued)
+        self._jobs.labels("running").set(running)
+
+    def webhook_tried(self, outcome: Tried) -> None:
+        self._webhooks.labels(outcome).inc()
 
     def render(self) -> bytes:
         """The Prometheus text format."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.units import parse_duration_ms, parse_size
+from service.units import parse_duration_ms, parse_signing_secret, parse_size
 
 MIB = 2**20
 PREFIX = "WREN_"
@@ -104,6 +104,36 @@ class Settings(BaseSettings):
         description="Seconds for which a server that is told to stop still lets clients in, while `/health/ready`"
         " answers 503: for proxies that look at that.",
     )
+    jobs: bool = Field(default=True, description="Whether recordings are taken as jobs (`/v1/jobs`).")
+    jobs_folder: Path | None = Field(
+        default=None,
+        description="Folder that jobs are kept in; unset is `.jobs` in the store. It must be on a local disk.",
+    )
+    jobs_database: SecretStr | None = Field(
+        default=None,
+        description="Instead of the folder, a PostgreSQL database that several servers share: `postgresql://…`.",
+    )
+    jobs_parallel: int = Field(default=1, ge=1, le=64, description="Jobs that are recognised at once.")
+    jobs_max: int = Field(
+        default=1000, ge=1, description="Jobs that may wait or run; more are refused with 429, as with `WREN_JOBS_MIB`."
+    )
+    jobs_mib: float = Field(
+        default=8192, gt=0, allow_inf_nan=False, description="Room for recordings of jobs that wait or run, in MiB."
+    )
+    jobs_keep_s: float = Field(
+        default=7 * 86400,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds after its end for which a job and its result are kept; the recording goes at its end.",
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None,
+        description="Signs the webhooks of jobs: `whsec_` and 24 to 64 bytes in Base64; unset refuses webhooks.",
+    )
+    webhook_hosts: Listed = Field(
+        default=(),
+        description="Comma-separated hosts, the only ones that webhooks go to, private ones too; empty is all public.",
+    )
     keep_alive_s: float = Field(
         default=5, gt=0, description="Seconds of silence after which an event stream sends a comment."
     )
@@ -171,7 +201,14 @@ class Settings(BaseSettings):
         default="info", description="Least severe level logged."
     )
 
-    @field_validator("api_keys", "cors_origins", "ladder", mode="before")
+    @field_validator("webhook_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_signing_secret(value.get_secret_value())
+        return value
+
+    @field_validator("api_keys", "cors_origins", "ladder", "webhook_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

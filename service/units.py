@@ -1,5 +1,7 @@
-"""Sizes and durations as people write them, in; numbers out. And sizes as people read them."""
+"""Sizes, durations and secrets as people write them, in; numbers and bytes out. And sizes as people read them."""
 
+import base64
+import binascii
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -55,6 +57,26 @@ def parse_stay_s(text: str) -> float:
     if text.strip() == FOR_EVER:
         return math.inf
     return _parsed(text, STAYS_S, "no time to stay: write it like 30 (seconds), 5m, 0, or -1 for ever", zero=True)
+
+
+SIGNING_PREFIX = "whsec_"
+SIGNING_BYTES = (24, 64)
+"""The least and the most of a secret that signs, by Standard Webhooks."""
+
+
+def parse_signing_secret(text: str) -> bytes:
+    """The bytes of a secret as Standard Webhooks writes it: `whsec_` and Base64.
+
+    Raises:
+        ValueError: it is none; what it is is not told.
+    """
+    try:
+        secret = base64.b64decode(text.removeprefix(SIGNING_PREFIX), validate=True)
+    except binascii.Error:
+        secret = b""
+    if not SIGNING_BYTES[0] <= len(secret) <= SIGNING_BYTES[1]:
+        raise ValueError("no secret: write whsec_ and 24 to 64 bytes in Base64, as of openssl rand -base64 32")
+    return secret
 
 
 def _parsed(text: str, units: Mapping[str, float], complaint: str, *, zero: bool = False) -> float:

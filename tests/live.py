@@ -39,7 +39,8 @@ def wren_serve(log: Path, settings: Mapping[str, str]) -> Iterator[LiveServer]:
     """
     key, port = "live-key", free_port()
     store = {"WREN_STORE": str(ROOT / ".store")}
-    fixed = {"WREN_API_KEYS": key, "WREN_LOG_FORMAT": "json", "WREN_PROFILE_S": "0"}
+    jobs = {"WREN_JOBS_FOLDER": str(log.parent / "jobs")}
+    fixed = {"WREN_API_KEYS": key, "WREN_LOG_FORMAT": "json", "WREN_PROFILE_S": "0", **jobs}
     command = [sys.executable, "-m", "service.cli", "serve", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -20,15 +20,23 @@ MAX_LINES = 400
 _OFFLINE = ("model_store.compress", "model_store.evaluate")
 """What the server never needs; the command line, which stands outside of both, starts it."""
 
-_ABOVE_AUDIO = ("service.recognition", "service.backends", "service.engine", "service.api", "service.cli")
+_ABOVE_AUDIO = (
+    "service.recognition",
+    "service.backends",
+    "service.engine",
+    "service.jobs",
+    "service.api",
+    "service.cli",
+)
 
 FORBIDDEN = {
     # who: whom it must not know
     "service.app": _OFFLINE,
     "service.audio": (*_ABOVE_AUDIO, *_OFFLINE),
-    "service.recognition": ("service.engine", "service.api", "service.cli", *_OFFLINE),
-    "service.backends": ("service.engine", "service.api", "service.cli", *_OFFLINE),
-    "service.engine": ("service.api", "service.cli", *_OFFLINE),
+    "service.recognition": ("service.engine", "service.jobs", "service.api", "service.cli", *_OFFLINE),
+    "service.backends": ("service.engine", "service.jobs", "service.api", "service.cli", *_OFFLINE),
+    "service.engine": ("service.jobs", "service.api", "service.cli", *_OFFLINE),
+    "service.jobs": ("service.api", "service.cli", *_OFFLINE),
     "service.api": ("service.cli", *_OFFLINE),
     "model_store": ("service.api", "service.cli"),
 }
@@ -39,9 +47,10 @@ RUNTIMES = {
     "onnxruntime": ("service.backends.onnx", "service.audio.vad", "model_store.convert", "model_store.compress"),
     "openvino": ("service.backends.openvino",),
     "ctranslate2": (),
+    "psycopg": ("service.jobs.postgres",),
 }
 
-HEAVY = ("onnxruntime", "onnx", "av", "torch", "soundfile", "ctranslate2", "huggingface_hub")
+HEAVY = ("onnxruntime", "onnx", "av", "torch", "soundfile", "ctranslate2", "huggingface_hub", "psycopg")
 
 
 ENGINE_USERS = ("model_store.compress", "model_store.evaluate")

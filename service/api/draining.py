@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from service.api.presence import Overtaken, unless
+from service.racing import Overtaken, unless
 
 T = TypeVar("T")
 

@@ -17,6 +17,10 @@ from service.errors import (
     AudioTooLong,
     DeadlineExceeded,
     EmptyAudio,
+    JobConflict,
+    JobNotFound,
+    JobsFull,
+    JobsUnavailable,
     ModelNotFound,
     ModelUnavailable,
     NoAudioStream,
@@ -123,11 +127,22 @@ def _audio_failure(error: AudioError) -> Failure:
     return Failure(status, ErrorDetail(message=str(error), type=INVALID_REQUEST, param="file", code=code))
 
 
-_FORBIDDEN: Mapping[type[WrenError], str] = {
-    InsufficientScope: "insufficient_scope",
-    NotLocal: "local_only",
-    ForeignOrigin: "foreign_origin",
-}
+_REQUEST_FAILURES: tuple[tuple[type[WrenError], int, str, str | None, str | None, Mapping[str, str]], ...] = (
+    (InvalidKey, 401, INVALID_REQUEST, None, "invalid_api_key", {"WWW-Authenticate": "Bearer"}),
+    (InsufficientScope, 403, INVALID_REQUEST, None, "insufficient_scope", {}),
+    (NotLocal, 403, INVALID_REQUEST, None, "local_only", {}),
+    (ForeignOrigin, 403, INVALID_REQUEST, None, "foreign_origin", {}),
+    (ModelNotFound, 404, INVALID_REQUEST, "model", "model_not_found", {}),
+    # What could not be loaded a moment ago will not load on the client's second try.
+    (ModelUnavailable, 503, SERVER_ERROR, "model", "model_unavailable", DO_NOT_RETRY),
+    (NothingFits, 503, SERVER_ERROR, "model", "nothing_fits", DO_NOT_RETRY),
+    (JobNotFound, 404, INVALID_REQUEST, None, "job_not_found", {}),
+    (JobsUnavailable, 503, SERVER_ERROR, None, "jobs_unavailable", DO_NOT_RETRY),
+    # The rest of the body may still come, and would be taken for the next request.
+    (UploadStalled, 408, INVALID_REQUEST, "file", "upload_timeout", {"Connection": "close"}),
+    (RecognitionFailed, 500, SERVER_ERROR, None, "recognition_failed", {}),
+    (WrenError, 500, SERVER_ERROR, None, None, {}),
+)
 
 
 def _request_failure(error: WrenError) -> Failure:
@@ -135,38 +150,22 @@ def _request_failure(error: WrenError) -> Failure:
     match error:
         case OptionError():
             return Failure(400, ErrorDetail(message=message, type=INVALID_REQUEST, param=error.param))
-        case InvalidKey():
-            detail = ErrorDetail(message=message, type=INVALID_REQUEST, code="invalid_api_key")
-            return Failure(401, detail, {"WWW-Authenticate": "Bearer"})
-        case InsufficientScope() | NotLocal() | ForeignOrigin():
-            return Failure(403, ErrorDetail(message=message, type=INVALID_REQUEST, code=_FORBIDDEN[type(error)]))
-        case ModelNotFound():
-            detail = ErrorDetail(message=message, type=INVALID_REQUEST, param="model", code="model_not_found")
-            return Failure(404, detail)
-        case ModelUnavailable():
-            detail = ErrorDetail(message=message, type=SERVER_ERROR, param="model", code="model_unavailable")
-            # What could not be loaded a moment ago will not load on the client's second try.
-            return Failure(503, detail, DO_NOT_RETRY)
-        case NothingFits():
-            detail = ErrorDetail(message=message, type=SERVER_ERROR, param="model", code="nothing_fits")
-            return Failure(503, detail, DO_NOT_RETRY)
-        case Overloaded():
-            detail = ErrorDetail(message=message, type=RATE_LIMIT, code="overloaded")
-            # The SDKs look for milliseconds first, everyone else for seconds.
-            after_s = error.retry_after_s
-            return Failure(429, detail, {"Retry-After": str(after_s), "retry-after-ms": str(1000 * after_s)})
+        case JobConflict():
+            return Failure(409, ErrorDetail(message=message, type=INVALID_REQUEST, code=error.code))
+        case Overloaded() | JobsFull():
+            full = "overloaded" if isinstance(error, Overloaded) else "jobs_full"
+            return Failure(429, ErrorDetail(message=message, type=RATE_LIMIT, code=full), _after(error.retry_after_s))
         case DeadlineExceeded():
             detail = ErrorDetail(message=message, type=SERVER_ERROR, code="deadline_exceeded")
             # Who set a deadline does not want the answer after it.
             return Failure(504, detail, DO_NOT_RETRY if error.asked else {})
-        case UploadStalled():
-            detail = ErrorDetail(message=message, type=INVALID_REQUEST, param="file", code="upload_timeout")
-            # The rest of the body may still come, and would be taken for the next request.
-            return Failure(408, detail, {"Connection": "close"})
-        case RecognitionFailed():
-            return Failure(500, ErrorDetail(message=message, type=SERVER_ERROR, code="recognition_failed"))
-        case _:
-            return Failure(500, ErrorDetail(message=message, type=SERVER_ERROR))
+    _, status, kind, param, code, headers = next(row for row in _REQUEST_FAILURES if isinstance(error, row[0]))
+    return Failure(status, ErrorDetail(message=message, type=kind, param=param, code=code), headers)
+
+
+def _after(seconds: int) -> Mapping[str, str]:
+    """The SDKs look for milliseconds first, everyone else for seconds."""
+    return {"Retry-After": str(seconds), "retry-after-ms": str(1000 * seconds)}
 
 
 def _validation_message(error: RequestValidationError) -> str:

@@ -61,7 +61,7 @@ class AudioRoutes:
         async with AsyncExitStack() as stack:
             upload_form = await self._read(request, stack)
             form = parse(upload_form.fields)
-            asked = self._asked(request, form, upload=_the_file(upload_form), task=task)
+            asked = self._asked(request, form, upload=the_file(upload_form), task=task)
             if form.stream:
                 return await self._stream(request, form, asked, stack)
             return await self._whole(request, form, asked)
@@ -104,7 +104,7 @@ class AudioRoutes:
         return EventStream(events, stack.pop_all())
 
 
-def _the_file(form: UploadForm) -> Upload:
+def the_file(form: UploadForm) -> Upload:
     """The one file of a form.
 
     Raises:

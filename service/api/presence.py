@@ -1,35 +1,14 @@
-"""Work for a client, dropped when the client leaves or something else happens first."""
+"""Work for a client, dropped when the client leaves."""
 
-import asyncio
 from collections.abc import Coroutine
 from typing import TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
+from service.racing import Overtaken, unless
+
 T = TypeVar("T")
-
-
-class Overtaken(Exception):
-    """What was not to happen before the work was done has happened."""
-
-
-async def unless(event: Coroutine[None, None, object], work: Coroutine[None, None, T]) -> T:
-    """The result of the work, if it is done before the event; either way neither goes on.
-
-    Raises:
-        Overtaken: the event came first; the work was cancelled.
-    """
-    working, watching = asyncio.ensure_future(work), asyncio.ensure_future(event)
-    try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise Overtaken
-        return working.result()
-    finally:
-        working.cancel()
-        watching.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
 
 
 async def while_present(receive: Receive, work: Coroutine[None, None, T]) -> T:

@@ -41,8 +41,8 @@ class Backlog:
 
     @property
     def waiting_s(self) -> float:
-        """Seconds of audio in work."""
-        return sum(share.left_s for share in self._shares)
+        """Seconds of audio in work that somebody else may have to wait for."""
+        return sum(share.left_s for share in self._counted())
 
     @property
     def speed(self) -> float:
@@ -56,8 +56,11 @@ class Backlog:
     def bearable_s(self) -> float:
         """Seconds of audio in work beyond which a short clip would be refused, those included that it overtakes."""
         now = time.monotonic()
-        overtaken_s = sum(share.left_s for share in self._shares if share.due_s > now)
+        overtaken_s = sum(share.left_s for share in self._counted() if share.due_s > now)
         return min(self.limit_s, WAIT_SHARE * budget_s(0) * self.speed + overtaken_s)
+
+    def _counted(self) -> list[Share]:
+        return [share for share in self._shares if share.priority != "background"]
 
     @contextmanager
     def entered(self, size_bytes: int, *, client: str = "", priority: Priority = "interactive") -> Iterator[Share]:
@@ -88,7 +91,7 @@ class Backlog:
         """
         verdict = admit(
             duration_s=share.left_s,
-            ahead_s=sum(other.left_s for other in self._shares if other is not share),
+            ahead_s=sum(other.left_s for other in self._counted() if other is not share),
             limit_s=self.limit_s,
             speed=self.speed,
             deadline_s=deadline_s,

@@ -63,7 +63,7 @@ class Cascading:
             yield Cascade(found, self._target_s)
 
     def _wanted(self, request: Request) -> bool:
-        insists = self._stock.choices().key(request.model) is None or request.priority == "live"
+        insists = self._stock.choices().key(request.model) is None or request.priority in ("live", "background")
         return not insists and request.options.task == "transcribe" and not self._governor.strained(request.model)
 
     def _larger(self) -> Manifest | None:

@@ -47,7 +47,8 @@ class Delays:
 
     def heard(self, ticket: Ticket, now_s: float, *, speech_s: float, worked_s: float) -> None:
         """Its windows are known: so much speech; of the time since it came, hearing it took `worked_s`."""
-        self._offers.append((now_s, speech_s))
+        if ticket.priority != "background":  # it comes as fast as it is recognised
+            self._offers.append((now_s, speech_s))
         if wait := self._waits.get(ticket):
             wait.heard_s = now_s
             wait.unheard_s = max(0.0, now_s - wait.arrived_s - worked_s)

@@ -17,7 +17,17 @@ from service.engine.ladder import Ladder, Rung
 from service.engine.plan import Budget, Candidate, Plan, plan
 from service.engine.precision import Cause, Orders, Signals
 from service.engine.streaming import Stream, StreamRequest
-from service.engine.types import Event, Governed, Happening, Load, ModelInfo, PrecisionReport, Request, Served
+from service.engine.types import (
+    Event,
+    Governed,
+    Happening,
+    Load,
+    ModelInfo,
+    PrecisionReport,
+    Request,
+    Served,
+    WindowDone,
+)
 from service.errors import ModelNotFound, ModelUnavailable, OptionError, WrenError
 from service.recognition.types import Segment, Transcript
 
@@ -89,10 +99,24 @@ class FakeEngine:
     async def transcribe(self, request: Request) -> Served:
         self.requests.append(request)
         info, reason = self._choose(request)
+        if request.on_window is not None:
+            return await self._window_by_window(request, info, reason)
         await self._pass()
         if self._error is not None:
             raise self._error
         return _served(next(self._transcripts), info, reason)
+
+    async def _window_by_window(self, request: Request, info: ModelInfo, reason: str) -> Served:
+        """Each segment is a window, and the gate is awaited before each."""
+        served = _served(next(self._transcripts), info, reason)
+        segments, languages = served.transcript.segments, served.transcript.languages
+        for number in range(request.resumption.windows if request.resumption else 0, len(segments)):
+            await self._pass()
+            if self._error is not None and number == self._fail_after:
+                raise self._error
+            if request.on_window is not None:
+                await request.on_window(WindowDone(number, len(segments), segments[number : number + 1], languages))
+        return served
 
     async def stream(self, request: Request) -> AsyncGenerator[Segment | Served, None]:
         self.requests.append(request)

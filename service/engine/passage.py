@@ -24,7 +24,7 @@ from service.engine.hearing import Hearing
 from service.engine.profile import Hosted
 from service.engine.queue import due
 from service.engine.scheduler import Scheduler
-from service.engine.types import Request, Served
+from service.engine.types import Request, Served, WindowDone
 from service.engine.work import Ticket
 from service.errors import DeadlineExceeded, Overloaded, WrenError
 from service.recognition.computation import Computation
@@ -83,6 +83,7 @@ class Passage:
     """By the size of the upload until it is heard."""
     _heard_ms: dict[str, float] = field(default_factory=dict)
     _windows: deque[Window] = field(default_factory=deque)
+    _window_count: int = 0
     _stretch: float = 1.0
     """Seconds of the recording that a second of its windows stands for."""
     _heed: Heed = field(default_factory=lambda: Heed(()))
@@ -109,7 +110,9 @@ class Passage:
         self._let_in()
         self._heed = await self._heeded()
         while self._sent():
-            for segment in await self._in_time(self._tasks[0]):
+            found = await self._in_time(self._tasks[0])
+            await self._tell(found)
+            for segment in found:
                 self._segments.append(segment)
                 yield segment
             self._tasks.popleft()
@@ -143,8 +146,8 @@ class Passage:
             task.cancel()
 
     def _let_in(self) -> None:
-        if self.request.priority == "live":
-            return  # its stream was let in for as long as it lasts
+        if self.request.priority in ("live", "background"):
+            return  # its stream was let in for as long as it lasts; who works in the background takes turns
         backlog, deadline_s = self.rooms.backlog, self.request.deadline_s
         if deadline_s is not None and self.share.left_s > deadline_s * backlog.speed:
             raise DeadlineExceeded(budget_s=deadline_s, asked=True)  # with nobody before it either
@@ -169,18 +172,21 @@ class Passage:
         heard = await self._in_time(hearing)
         self._duration_s, self._heard_ms = heard.duration_s, heard.stage_ms
         # Those that are done are let go one by one: freeing hours of audio at once would stop the event loop.
-        self._windows = deque(heard.windows)
+        self._windows, self._window_count = deque(heard.windows), len(heard.windows)
         speech_s = sum(window.duration_s for window in heard.windows)
         self._stretch = heard.duration_s / speech_s if speech_s else 1.0
         self._ticket.due_s = due(self.arrived_s, heard.duration_s, request.deadline_s)
         self.rooms.backlog.heard(self.share, heard.duration_s, due_s=self._ticket.due_s)
+        for _ in range(min(request.resumption.windows, self._window_count) if request.resumption else 0):
+            self.share.left_s -= self._windows.popleft().duration_s * self._stretch
         worked_s = sum(heard.stage_ms.values()) / 1e3
         self.rooms.delays.heard(self._ticket, time.monotonic(), speech_s=speech_s, worked_s=worked_s)
 
     async def _heeded(self) -> Heed:
         """The language, by the first window where it is not known; without speech it is the first there is."""
         recognizer, options = self.hosted.recognizer, self.request.options
-        known = recognizer.known_languages(options)
+        before = self.request.resumption
+        known = before.languages if before else recognizer.known_languages(options)
         if known:
             return Heed(known)
         if not self._windows:
@@ -188,6 +194,11 @@ class Passage:
         first = self._windows[0]
         with self.rooms.backlog.computing():
             return await self._in_time(self._computed(self.hosted, first, lambda one: one.heed(first, options)))
+
+    async def _tell(self, found: tuple[Segment, ...]) -> None:
+        if self.request.on_window is not None:
+            number = self._window_count - len(self._windows) - len(self._tasks)
+            await self.request.on_window(WindowDone(number, self._window_count, found, self._heed.languages))
 
     def _sent(self) -> bool:
         """See that enough windows are on their way; whether there are any."""

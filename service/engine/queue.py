@@ -16,7 +16,7 @@ from typing import Generic, NamedTuple, TypeVar
 from service.audio.types import MAX_WINDOW_S
 from service.engine.types import Priority
 
-WEIGHTS: dict[Priority, int] = {"live": 64, "interim": 16, "interactive": 8, "batch": 1}
+WEIGHTS: dict[Priority, int] = {"live": 64, "interim": 16, "interactive": 8, "batch": 1, "background": 1}
 """Shares of the machine: a client that waits gets eight seconds of audio for one of a client that does not, and who
 speaks meanwhile goes before both."""
 

@@ -1,6 +1,6 @@
 """The engine's seam: what `api` and `cli` hand in and what comes back. Nothing here knows HTTP or a backend."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,10 +14,35 @@ from service.engine.ladder import Ladder
 from service.engine.plan import Plan
 from service.engine.precision import Cause, Orders, Signals
 from service.engine.streaming import Stream, StreamRequest
-from service.recognition.types import Options, Segment, Transcript
+from service.recognition.types import Language, Options, Segment, Transcript
 
-Priority = Literal["live", "interim", "interactive", "batch"]
-"""Whether somebody waits for the answer, or even speaks meanwhile; interim results of a stream may be missed."""
+Priority = Literal["live", "interim", "interactive", "batch", "background"]
+"""Whether somebody waits for the answer, or even speaks meanwhile; interim results of a stream may be missed. What is
+in the background is let in however much there is, since whoever asks sees to it, and keeps nobody else out."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowDone:
+    """A window of a recording, recognised; they come in order.
+
+    Attributes:
+        number: its own, from 0.
+        of: how many there are.
+        languages: of the recording, as `Transcript` has them.
+    """
+
+    number: int
+    of: int
+    segments: tuple[Segment, ...]
+    languages: tuple[Language, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """How far the same variant got with the same recording and options before; `languages` is what it found then."""
+
+    windows: int
+    languages: tuple[Language, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +63,8 @@ class Request:
         preceded: whether `audio` was cut out of a live stream, and more of the same sound came before.
         on_chosen: called on the event loop with the variant that will serve and why this one, once that is known and
             before anything else: the headers of a stream go out before its end.
+        on_window: awaited with each window before the next one counts.
+        resumption: windows that are not recognised again; the transcript is that of the others.
     """
 
     audio: bytes | Path | Samples
@@ -52,6 +79,8 @@ class Request:
     keep_alive_s: float | None = None
     preceded: bool = False
     on_chosen: Callable[[Manifest, str], None] | None = field(default=None, compare=False)
+    on_window: Callable[[WindowDone], Awaitable[None]] | None = field(default=None, compare=False)
+    resumption: Resumption | None = None
 
     @property
     def size_bytes(self) -> int:

@@ -47,7 +47,7 @@ SILENCE = Transcript(text="", segments=(), languages=(Language("en", 1.0),), dur
 
 
 def app_of(engine: Engine, **settings: object) -> FastAPI:
-    return create_app(Settings.model_validate({"model": "fake", **settings}), engine)
+    return create_app(Settings.model_validate({"model": "fake", "jobs": False, **settings}), engine)
 
 
 @asynccontextmanager

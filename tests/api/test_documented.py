@@ -9,12 +9,15 @@ from pydantic import BaseModel
 
 from service.api.admin import OrdersForm
 from service.api.forms import TranscriptionForm
+from service.api.jobs import JobBody, JobForm, JobList, ProgressBody, WebhookBody
 from service.api.models import ModelBody
 from service.api.plan import BudgetBody, ChosenBody, ExcludedBody, LimitBody, NearestBody, PlanBody
 from service.api.precision import EventBody, FillBody, GovernedBody, LeftOutBody, PrecisionBody, RungBody, SignalsBody
 from service.engine.precision import Cause
 from service.engine.types import Happening, State
 from service.engine.wishes import INSTEAD
+from service.jobs.types import End, HookState
+from service.jobs.types import State as JobState
 from service.metrics import Metrics
 from tests.api.test_errors import CASES, failure_of
 
@@ -58,6 +61,14 @@ def test_error_codes_are_on_the_page_with_their_status() -> None:
 def test_answer_is_that_of_the_page(title: str, bodies: tuple[type[BaseModel], ...]) -> None:
     fields = {name for body in bodies for name in body.model_fields}
     assert not [name for name in fields if f"`{name}`" not in section(title)]
+
+
+def test_a_job_is_that_of_the_page() -> None:
+    page = section("POST /v1/jobs")
+    own = JobForm.model_fields.keys() - TranscriptionForm.model_fields.keys()
+    fields = {name for body in (JobBody, ProgressBody, WebhookBody, JobList) for name in body.model_fields} - {"data"}
+    named = (*own, *fields, *get_args(JobState)[:2], *get_args(End), *get_args(HookState))
+    assert not [name for name in named if f"`{name}`" not in page]
 
 
 def test_model_is_that_of_the_page() -> None:

@@ -42,7 +42,8 @@ def broken_promises(url: str, folder: Path, *, key: str, checks: str, examples: 
 
 
 def test_every_answer_is_as_described(tmp_path: Path) -> None:
-    with served(app_of(FakeEngine(FOX), api_keys=KEY)) as port:
+    app = app_of(FakeEngine(FOX), api_keys=KEY, jobs=True, jobs_folder=tmp_path / "jobs")
+    with served(app) as port:
         found = broken_promises(f"http://127.0.0.1:{port}", tmp_path, key=KEY, checks=f"{CHECKS},{STRICT}", examples=40)
     assert found == "", found
 

@@ -1,9 +1,11 @@
 """A request's way through the engine, over a backend whose rows say given lines."""
 
+import asyncio
 import errno
+import math
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -23,11 +25,11 @@ from service.engine.observing import Unobserved
 from service.engine.passage import Cascade, Passage, Rooms
 from service.engine.profile import Hosted, Profile
 from service.engine.scheduler import Scheduler
-from service.engine.types import Priority, Request, Served
-from service.errors import DeadlineExceeded
+from service.engine.types import Priority, Request, Resumption, Served, WindowDone
+from service.errors import DeadlineExceeded, Overloaded
 from service.recognition.families.base import Family
 from service.recognition.recognizer import Recognizer
-from service.recognition.types import Options
+from service.recognition.types import Language, Options
 from tests.audio.speech import recording
 from tests.engine.recordings import wav
 from tests.recognition.models import BASE, TINY, recognizer, said, whisper, window
@@ -58,14 +60,23 @@ class House:
         deadline_s: float | None = None,
         target_s: float = 60.0,
         priority: Priority = "interactive",
+        on_window: Callable[[WindowDone], Awaitable[None]] | None = None,
+        resumption: Resumption | None = None,
+        language: str | None = "en",
     ) -> Served:
         """What becomes of a recording that came so many seconds ago."""
-        options = Options(language="en", temperatures=(0.0,))
+        options = Options(language=language, temperatures=(0.0,))
         request = Request(
-            wav(audio), options=options, vad=VadOptions(enabled=False), deadline_s=deadline_s, priority=priority
+            wav(audio),
+            options=options,
+            vad=VadOptions(enabled=False),
+            deadline_s=deadline_s,
+            priority=priority,
+            on_window=on_window,
+            resumption=resumption,
         )
         cascade = Cascade(self.larger, target_s) if self.larger else None
-        with self.rooms.backlog.entered(4 * len(audio)) as share:
+        with self.rooms.backlog.entered(4 * len(audio), priority=priority) as share:
             passage = Passage(self.rooms, request, self.hosted, share, time.monotonic() - ago_s, cascade)
             try:
                 async for _ in passage.segments():
@@ -222,3 +233,53 @@ async def test_a_text_that_a_real_model_doubts_becomes_that_of_the_larger_one() 
     assert texts[0] != texts[1]
     assert served.transcript.text == texts[1]
     assert served.reason.endswith("1 taken")
+
+
+async def test_windows_are_told_in_order_each_before_the_next_counts() -> None:
+    told: list[WindowDone] = []
+
+    async def keep(window: WindowDone) -> None:
+        told.append(window)
+
+    async with house(saying(SURE, WORDS)) as at:
+        served = await at.served(noise(60.0), on_window=keep)
+    assert [window.number for window in told] == list(range(len(told)))
+    assert {window.of for window in told} == {served.windows} == {len(told)}
+    assert tuple(segment for window in told for segment in window.segments) == served.transcript.segments
+    assert {window.languages for window in told} == {served.transcript.languages}
+
+
+async def test_what_was_done_before_is_not_done_again() -> None:
+    told: list[WindowDone] = []
+
+    async def keep(window: WindowDone) -> None:
+        told.append(window)
+
+    german = (Language("de", 0.7),)
+    async with house(saying(SURE)) as at:
+        whole = await at.served(noise(60.0))
+        rest = await at.served(noise(60.0), on_window=keep, resumption=Resumption(1, german), language=None)
+        none = await at.served(noise(60.0), resumption=Resumption(whole.windows, german))
+    assert [window.number for window in told] == list(range(1, whole.windows))
+    assert rest.transcript.segments == whole.transcript.segments[-len(rest.transcript.segments) :]
+    assert rest.transcript.languages == german, "it was found by the first window, which is not heard again"
+    assert rest.transcript.duration_s == whole.transcript.duration_s
+    assert (none.windows, none.transcript.segments) == (0, ())
+
+
+async def test_what_is_in_the_background_keeps_nobody_out() -> None:
+    gate = threading.Event()
+    async with house(saying(SURE, gate=gate)) as at:
+        backlog = at.rooms.backlog
+        backlog.limit_s = 5.0
+        long = asyncio.create_task(at.served(noise(60.0), priority="background", deadline_s=math.inf))
+        while not at.rooms.scheduler.waiting and not at.rooms.scheduler.rows:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert backlog.waiting_s == 0
+        short = asyncio.create_task(at.served(noise(4.0)))
+        await asyncio.sleep(0.1)
+        with pytest.raises(Overloaded):
+            await at.served(noise(4.0))
+        gate.set()
+        assert (await short).transcript.duration_s == 4.0
+        assert (await long).windows > 1
