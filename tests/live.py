@@ -24,20 +24,24 @@ class LiveServer:
     url: str
     key: str
     log: Path
-    pid: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {self.key}"}, timeout=60)
 
 
 @contextmanager
-def wren_serve(log: Path, settings: Mapping[str, str]) -> Iterator[LiveServer]:
-    """`wren serve` with the store of WREN_STORE, by default the one that `make` fills.
+def wren_serve(log: Path, settings: Mapping[str, str], *, port: int | None = None) -> Iterator[LiveServer]:
+    """`wren serve` with the store of WREN_STORE, by default the one that `make` fills, on a free port if none is given.
 
     Raises:
         AssertionError: it is not ready in time or ended; the message has its log.
     """
-    key, port = "live-key", free_port()
+    key, port = "live-key", port or free_port()
     store = {"WREN_STORE": str(ROOT / ".store")}
     jobs = {"WREN_JOBS_FOLDER": str(log.parent / "jobs")}
     fixed = {"WREN_API_KEYS": key, "WREN_LOG_FORMAT": "json", "WREN_PROFILE_S": "0", **jobs}
@@ -46,7 +50,7 @@ def wren_serve(log: Path, settings: Mapping[str, str]) -> Iterator[LiveServer]:
         process = subprocess.Popen(
             command, cwd=ROOT, env={**store, **os.environ, **fixed, **settings}, stdout=output, stderr=output
         )
-    server = LiveServer(f"http://127.0.0.1:{port}", key, log, process.pid)
+    server = LiveServer(f"http://127.0.0.1:{port}", key, log, process)
     try:
         _wait_until_ready(process, server)
         yield server
