@@ -106,8 +106,7 @@ class Settings(BaseSettings):
     )
     jobs: bool = Field(default=True, description="Whether recordings are taken as jobs (`/v1/jobs`).")
     jobs_folder: Path | None = Field(
-        default=None,
-        description="Folder that jobs are kept in; unset is `.jobs` in the store. It must be on a local disk.",
+        default=None, description="Folder on a local disk that jobs are kept in; unset is `.jobs` in the store."
     )
     jobs_database: SecretStr | None = Field(
         default=None,
@@ -133,6 +132,13 @@ class Settings(BaseSettings):
     webhook_hosts: Listed = Field(
         default=(),
         description="Comma-separated hosts, the only ones that webhooks go to, private ones too; empty is all public.",
+    )
+    grace_s: float = Field(
+        default=25,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds that requests and streams in work have to finish after that; a stop takes as long as both"
+        " at most.",
     )
     keep_alive_s: float = Field(
         default=5, gt=0, description="Seconds of silence after which an event stream sends a comment."

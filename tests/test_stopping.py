@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from websockets.sync.client import ClientConnection, connect
 from tests.live import LiveServer, recording, wren_serve
 
 SPEECH = recording("en/quick_brown_fox")
+GRACE_S = 1.0
+SLACK_S = 4.0
+"""For the engine to close and the interpreter to end, on a machine that does other things too."""
 
 
 @pytest.fixture
@@ -103,6 +107,60 @@ def test_what_runs_is_finished(doomed: LiveServer) -> None:
     for client in clients:
         client.join(timeout=60)
     assert [answer.status_code for answer in answers] == [200] * 8
+    assert doomed.process.wait(timeout=10) == 0
+
+
+@pytest.fixture
+def hurried(tmp_path: Path) -> Iterator[LiveServer]:
+    with wren_serve(tmp_path / "log", {"WREN_MODEL": "whisper-tiny.en", "WREN_GRACE_S": str(GRACE_S)}) as server:
+        yield server
+
+
+def test_an_upload_that_stalls_is_not_waited_for_longer_than_the_grace(hurried: LiveServer) -> None:
+    port = httpx.URL(hurried.url).port
+    head = (
+        f"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: wren\r\nAuthorization: Bearer {hurried.key}\r\n"
+        "Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 100000\r\n\r\n--B\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(head.encode())
+        time.sleep(0.05)
+        took_s = _ended(hurried)
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"server_stopping" in answer
+    assert GRACE_S <= took_s < GRACE_S + SLACK_S
+
+
+def test_streams_that_are_not_done_in_the_grace_are_told_to_go_elsewhere(hurried: LiveServer) -> None:
+    rate, audio = 16_000, _speech(16_000) * 60
+    url, headers = hurried.url.replace("http", "ws"), {"authorization": f"Bearer {hurried.key}"}
+    listen = f"{url}/v1/listen?encoding=linear16&sample_rate={rate}&vad_events=true"
+    with (
+        connect(listen, additional_headers=headers) as deepgram,
+        connect(f"{url}/v1/realtime?intent=transcription", additional_headers=headers) as realtime,
+    ):
+        appended = {"type": "input_audio_buffer.append", "audio": base64.b64encode(audio).decode()}
+        realtime.send(json.dumps(appended))
+        deepgram.send(audio)
+        _await(deepgram, "SpeechStarted")
+        _await(realtime, "input_audio_buffer.speech_started")
+        took_s = _ended(hurried)
+        (told, code), (_, other_code) = _rest(deepgram), _rest(realtime)
+    assert (code, other_code) == (1012, 1012)
+    assert "Metadata" not in [one["type"] for one in told], "it was not heard to its end"
+    assert took_s < GRACE_S + SLACK_S
+    lines = _sessions(hurried.log)
+    assert [line["status"] for line in lines] == [1012, 1012]
+    assert all(line["closed"].startswith("server: The server") for line in lines)
+
+
+def _ended(server: LiveServer) -> float:
+    """Seconds from the signal to the end of the process, which calls it a good one."""
+    began_s = time.monotonic()
+    os.kill(server.pid, signal.SIGTERM)
+    assert server.process.wait(timeout=30) == 0
+    return time.monotonic() - began_s
 
 
 def _told_to_stop(server: LiveServer) -> httpx.Response:

@@ -143,7 +143,8 @@ class _Session:
         self._farewell = (NORMAL, "")
 
     async def run(self, draining: Draining) -> None:
-        await converse(self._hear(draining), self._tell())
+        await draining.unless_cut(converse(self._hear(draining), self._tell()))
+        await self._socket.close(RESTARTING, CUT_OFF)  # whoever was told goodbye hears nothing of it
 
     async def _hear(self, draining: Draining) -> None:
         """Until the client leaves; what it says after it closed the stream, or the server is to stop, is not heard."""

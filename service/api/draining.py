@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from service.racing import Overtaken, unless
@@ -18,7 +18,7 @@ class Draining:
     """
 
     def __init__(self) -> None:
-        self._begun = asyncio.Event()
+        self._begun, self._cut = asyncio.Event(), asyncio.Event()
         self.sessions = 0
 
     @property
@@ -28,6 +28,10 @@ class Draining:
     def begin(self) -> None:
         """Tell everyone."""
         self._begun.set()
+
+    def cut(self) -> None:
+        """Tell live streams that what they have not said by now they cannot say any more."""
+        self._cut.set()
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -44,3 +48,8 @@ class Draining:
             return await unless(self._begun.wait(), work)
         except Overtaken:
             return None
+
+    async def unless_cut(self, work: Coroutine[None, None, object]) -> None:
+        """See the work to its end, or to the end of the time for it; then it is cancelled."""
+        with suppress(Overtaken):
+            await unless(self._cut.wait(), work)

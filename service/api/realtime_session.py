@@ -61,7 +61,7 @@ class RealtimeSession:
         """
         async with self._engine.listen(self._request(self._configuration)) as stream:
             await self._socket.send(SessionCreated(session=self._session()))
-            await converse(self._hear(stream, draining), self._tell(stream))
+            await draining.unless_cut(converse(self._hear(stream, draining), self._tell(stream)))
         if not self._expired:  # to a client that left this is not said
             await self._socket.close(RESTARTING, "The server stops.")
             return

@@ -94,4 +94,5 @@ def _run(sourced: "Sourced", listener: socket.socket) -> None:
         engine = LocalEngine(settings, observer=metrics)
         draining = Draining()
         app = create_app(settings, engine, metrics, draining)
-        Server(app, engine=engine, ready=ready, draining=draining, drain_s=settings.drain_s).run(sockets=[listener])
+        times = {"drain_s": settings.drain_s, "grace_s": settings.grace_s}
+        Server(app, engine=engine, ready=ready, draining=draining, **times).run(sockets=[listener])

@@ -14,11 +14,8 @@ from starlette.types import ASGIApp
 from service.api.draining import Draining
 from service.engine.types import Engine
 
-GRACE_S = 25
-"""How long requests may finish after a signal to stop."""
-
-STREAMS_S = 10.0
-"""Of that, what live streams have for their tails: a segment lasts 12 s at most, before what is no stream."""
+FAREWELL_SHARE, MOST_FAREWELL_S = 0.2, 2.0
+"""Of the time to finish, the end in which live streams that are not done are closed as they are."""
 
 LOOK_S = 0.05
 """How often it is seen whether they have ended."""
@@ -42,7 +39,14 @@ class Server(uvicorn.Server):
     """Serves `app`, whose lifespan may start the engine once more: a started one has nothing to do."""
 
     def __init__(
-        self, app: ASGIApp, *, engine: Engine, ready: Callable[[], None], draining: Draining, drain_s: float
+        self,
+        app: ASGIApp,
+        *,
+        engine: Engine,
+        ready: Callable[[], None],
+        draining: Draining,
+        drain_s: float,
+        grace_s: float,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -51,7 +55,6 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                timeout_graceful_shutdown=GRACE_S,
                 ws_max_size=MAX_MESSAGE_BYTES,
                 ws_ping_interval=PING_EVERY_S,
                 ws_ping_timeout=None,
@@ -60,7 +63,7 @@ class Server(uvicorn.Server):
             )
         )
         self._engine, self._ready = engine, ready
-        self._draining, self._drain_s = draining, drain_s
+        self._draining, self._drain_s, self._grace_s = draining, drain_s, grace_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Load, listen, and say so.
@@ -74,15 +77,21 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Be seen to stop, let nobody in any more, end the streams with their last texts, then let requests end."""
-        began_s = time.monotonic()
         self._draining.begin()
-        await self._until(began_s + self._drain_s, lambda: False)
+        await self._until(time.monotonic() + self._drain_s, lambda: False)
         for server in self.servers:
             server.close()
-        began_s = time.monotonic()
-        await self._until(began_s + STREAMS_S, lambda: not self._draining.sessions)
-        self.config.timeout_graceful_shutdown = max(1, round(GRACE_S - (time.monotonic() - began_s)))
+        end_s = time.monotonic() + self._grace_s
+        farewell_s = min(MOST_FAREWELL_S, FAREWELL_SHARE * self._grace_s)
+        await self._until(end_s - farewell_s, self._are_over)
+        self._draining.cut()
+        await self._until(end_s - farewell_s / 2, self._are_over)
+        # Asyncio takes fractions, whatever uvicorn says of it.
+        self.config.timeout_graceful_shutdown = max(0.0, end_s - time.monotonic())  # type: ignore[assignment]
         await super().shutdown(sockets)
+
+    def _are_over(self) -> bool:
+        return not self._draining.sessions
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # A second signal ends it at once, whichever it is: uvicorn itself heeds only SIGINT for that.
