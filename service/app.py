@@ -99,7 +99,7 @@ def create_app(
     app.include_router(HealthRoutes(engine, metrics, draining, stuck_s=settings.stuck_s).router)
     errors.install(app)
     documented.describe(app)
-    app.add_middleware(Tracing, metrics=metrics, draining=draining)
+    app.add_middleware(Tracing, metrics=metrics, draining=draining, log_text=settings.log_text)
     app.add_middleware(SafeHeaders)
     auth.welcome(app, settings.cors_origins)
     if settings.cors_origins:

@@ -18,6 +18,10 @@ _SHARED: tuple[Processor, ...] = (
 )
 
 
+OWN = ("service", "model_store")
+"""Whose debugging is wanted. Libraries debug with whole messages, headers and queries, where texts and keys are."""
+
+
 def configure(*, log_format: LogFormat, level: str) -> None:
     """Send all log lines of this process to standard error."""
     handler = logging.StreamHandler(sys.stderr)
@@ -27,7 +31,10 @@ def configure(*, log_format: LogFormat, level: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(log_format)],
         )
     )
-    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    least = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(handlers=[handler], level=max(least, logging.INFO), force=True)
+    for name in OWN:
+        logging.getLogger(name).setLevel(least)
     # Wren logs a line a request with more in it than theirs.
     for name in ("uvicorn.access", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)

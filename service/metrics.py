@@ -6,6 +6,8 @@ What is true at a moment is asked for when it is scraped. Labels have few values
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
 from typing import Literal, get_args
 
 from prometheus_client import (
@@ -13,6 +15,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Info,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
@@ -20,6 +23,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from service import __version__
 from service.engine.precision import Cause
 from service.engine.types import Engine, Event, Load, ModelInfo, PrecisionReport
 
@@ -88,6 +92,8 @@ class Metrics:
             for kind in get_args(kinds):
                 counter.labels(kind)  # 0 until it happens: a rate needs the value before the first
         self._make_histograms(registry)
+        about = Info("wren_build", "What serves; always 1.", registry=registry)
+        about.info({"version": __version__, "python": python_version(), "onnxruntime": _version("onnxruntime")})
         self._gauges = _Gauges()
         registry.register(self._gauges)
         ProcessCollector(registry=registry)
@@ -104,7 +110,11 @@ class Metrics:
         self._speed = histogram(
             "wren_request_realtime_factor", "Seconds of audio by seconds from request to answer.", REALTIME_BUCKETS
         )
-        self._stages = histogram("wren_stage_seconds", "Seconds a request spent in a stage.", by=("stage",))
+        self._stages = histogram(
+            "wren_stage_seconds",
+            "Seconds that a request, or a final of a live stream, spent in a stage.",
+            by=("stage",),
+        )
         self._encode = histogram("wren_encode_seconds", "Seconds an encoder batch took.")
         self._encode_rows = histogram("wren_encode_rows", "Windows in an encoder batch.", ROW_BUCKETS)
         self._step = histogram("wren_step_seconds", "Seconds a decoder step took.", STEP_BUCKETS_S)
@@ -168,7 +178,8 @@ class Metrics:
         if lag_s is not None:
             self._lag.labels("interim").observe(lag_s)
 
-    def settled(self, *, lag_s: float, audio_s: float, variant: str) -> None:
+    def settled(self, *, lag_s: float, audio_s: float, variant: str, stage_ms: Mapping[str, float]) -> None:
+        self.observe_stages(stage_ms)
         self._audio.labels(variant).inc(audio_s)
         self._lag.labels("final").observe(lag_s)
 
@@ -281,3 +292,11 @@ def _task_count() -> int:
         return len(asyncio.all_tasks())
     except RuntimeError:
         return 0
+
+
+def _version(package: str) -> str:
+    """As it is installed; builds for GPUs have other names."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

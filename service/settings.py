@@ -206,6 +206,10 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe level logged."
     )
+    log_text: bool = Field(
+        default=False,
+        description="Whether what was said is logged, a line a request or a live stream; else no text is ever.",
+    )
 
     @field_validator("webhook_secret")
     @classmethod

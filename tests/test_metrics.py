@@ -2,11 +2,14 @@ import asyncio
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 from typing import get_args, get_type_hints
 
 import pytest
 
+from service import __version__
 from service.engine.fake import FakeEngine, model_info
 from service.engine.precision import Cause, Orders
 from service.engine.types import Event, Happening, Load, Observer
@@ -47,6 +50,19 @@ def test_what_the_engine_does_is_counted() -> None:
     assert value(metrics, "wren_cancelled_total") == 1
     assert value(metrics, "wren_failed_windows_total") == 1
     assert value(metrics, 'wren_executor_restarts_total{reason="stuck"}') == 1
+
+
+def test_the_build_is_told() -> None:
+    (labels,) = re.findall(r"^wren_build_info\{(.*)\} 1.0$", Metrics().render().decode(), re.MULTILINE)
+    told = dict(re.findall(r'(\w+)="([^"]+)"', labels))
+    assert told == {"version": __version__, "python": python_version(), "onnxruntime": version("onnxruntime")}
+
+
+def test_stages_of_finals_are_those_of_requests() -> None:
+    metrics = Metrics()
+    metrics.settled(lag_s=0.1, audio_s=2.0, variant="fake:fp32", stage_ms={"encode": 20.0, "queue": 5.0})
+    assert value(metrics, 'wren_stage_seconds_sum{stage="encode"}') == 0.02
+    assert value(metrics, 'wren_stage_seconds_count{stage="queue"}') == 1
 
 
 def test_reasons_are_there_before_they_happen() -> None:

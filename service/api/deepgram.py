@@ -71,7 +71,7 @@ class ListenRoutes:
             return refusal(_stopping(), request_id=request_id)
         except Exception as error:
             if not isinstance(error, WrenError | HTTPException):
-                _log.exception("request failed", extra={"request_id": request_id})
+                _log.exception("request failed")
             return refusal(error, request_id=request_id)
         return Response(
             body.model_dump_json(exclude_none=True),

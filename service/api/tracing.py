@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
+from structlog.contextvars import bound_contextvars
 
 from model_store.manifest import Manifest
 from service.api.client import noted
@@ -61,7 +62,12 @@ def _now_ms() -> float:
 
 @dataclass(slots=True)
 class Trace:
-    """What becomes known of a request on its way."""
+    """What becomes known of a request on its way.
+
+    Attributes:
+        stage_ms: milliseconds a stage; of a live stream those of its finals, added up.
+        texts: what was said, None where nobody wants that logged.
+    """
 
     request_id: str
     variant: str | None = None
@@ -71,6 +77,7 @@ class Trace:
     again: int = 0
     finals: int = 0
     stage_ms: dict[str, float] = field(default_factory=dict)
+    texts: list[str] | None = None
     started_ms: float = field(default_factory=_now_ms)
 
     def elapsed_ms(self) -> float:
@@ -86,13 +93,25 @@ class Trace:
         self.audio_s = served.transcript.duration_s
         self.windows, self.again = served.windows, served.cascaded
         self.stage_ms.update(served.stage_ms)
+        self._keep(served.transcript.text)
 
     def hear(self, final: Final) -> None:
         """Take over what a live stream has got to."""
         self.finals += 1
         self.audio_s = final.end_s
+        for stage, spent_ms in final.stage_ms.items():
+            self.stage_ms[stage] = self.stage_ms.get(stage, 0.0) + spent_ms
+        self._keep(final.text)
         if final.manifest is not None:
             self.variant = final.manifest.name
+
+    def _keep(self, text: str) -> None:
+        if self.texts is not None and text:
+            self.texts.append(text)
+
+    def stages(self) -> dict[str, float]:
+        """As fields of a log line."""
+        return {f"{stage}_ms": round(spent_ms, 1) for stage, spent_ms in self.stage_ms.items()}
 
     def headers(self) -> Mapping[str, str]:
         """Those of a response that starts now."""
@@ -107,6 +126,12 @@ class Trace:
             "Server-Timing": stages,
             **named,
         }
+
+
+def _tell(trace: Trace) -> None:
+    """Log what was said, where that is wanted."""
+    if trace.texts:
+        _log.info("transcript", request_id=trace.request_id, text=" ".join(trace.texts))
 
 
 def _key(scope: Scope) -> str | None:
@@ -126,8 +151,10 @@ def trace_of(connection: HTTPConnection) -> Trace:
 class Tracing:
     """The middleware."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, draining: Draining | None = None) -> None:
-        self._app = app
+    def __init__(
+        self, app: ASGIApp, *, metrics: Metrics, draining: Draining | None = None, log_text: bool = False
+    ) -> None:
+        self._app, self._log_text = app, log_text
         self._metrics = metrics
         self._draining = draining or Draining()
 
@@ -135,12 +162,13 @@ class Tracing:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        trace = Trace(_request_id(Headers(scope=scope)))
+        trace = Trace(_request_id(Headers(scope=scope)), texts=[] if self._log_text else None)
         scope.setdefault("state", {})[_STATE_KEY] = trace
-        if scope["type"] == "websocket":
-            await self._session(scope, receive, send, trace)
-        else:
-            await self._request(scope, receive, send, trace)
+        with bound_contextvars(request_id=trace.request_id):  # so that whatever is logged for it has the id
+            if scope["type"] == "websocket":
+                await self._session(scope, receive, send, trace)
+            else:
+                await self._request(scope, receive, send, trace)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send, trace: Trace) -> None:
         outgoing = _Outgoing(send, trace, self._draining)
@@ -192,7 +220,9 @@ class Tracing:
             audio_s=trace.audio_s,
             finals=trace.finals,
             total_ms=round(total_ms, 1),
+            **trace.stages(),
         )
+        _tell(trace)
 
     def _finish(self, scope: Scope, trace: Trace, status: int) -> None:
         route, total_ms = _template(scope), trace.elapsed_ms()
@@ -212,8 +242,9 @@ class Tracing:
             variant=trace.variant,
             audio_s=trace.audio_s,
             total_ms=round(total_ms, 1),
-            **{f"{stage}_ms": round(ms, 1) for stage, ms in trace.stage_ms.items()},
+            **trace.stages(),
         )
+        _tell(trace)
 
 
 class _Outgoing:

@@ -79,7 +79,7 @@ class Desk:
         """Fail a window; its batch-mates and the other windows of its client go on."""
         self.note(error)
         if not isinstance(error, WrenError):
-            _log.error("a window failed", exc_info=error)
+            work.context.copy().run(_log.error, "a window failed", exc_info=error)
             reason = OUT_OF_MEMORY if ran_out(error) else f"{type(error).__name__} in the runtime"
             error = RecognitionFailed(reason)
         self.observer.failed()

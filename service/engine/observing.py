@@ -1,5 +1,6 @@
 """An observer that looks away, for an engine that nobody watches."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from service.engine.types import Event
@@ -16,7 +17,7 @@ class Unobserved:
 
     def sketched(self, *, lag_s: float | None) -> None: ...
 
-    def settled(self, *, lag_s: float, audio_s: float, variant: str) -> None: ...
+    def settled(self, *, lag_s: float, audio_s: float, variant: str, stage_ms: Mapping[str, float]) -> None: ...
 
     def expired(self) -> None: ...
 

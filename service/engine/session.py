@@ -8,6 +8,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -69,7 +70,7 @@ class Session:
         self, recognition: Recognition, detector: SpeechDetector, request: StreamRequest, observer: Observer
     ) -> None:
         self._recognition, self._request, self._asked = recognition, request, request
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._context = asyncio.get_running_loop(), copy_context()
         self._room = asyncio.Event()
         self._pipe = Pipe(UNHEARD_BYTES, on_room=lambda: self._call(self._room.set))
         self._ear = Ear(detector, self._pipe, Rules.of(request.vad), self._overhear)
@@ -177,7 +178,7 @@ class Session:
     def _call(self, work: Callable[[], None]) -> None:
         """From the ear's thread."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(work)
+            self._loop.call_soon_threadsafe(work, context=self._context)
 
     def _hear(self, heard: Overheard) -> None:
         if self._over:

@@ -4,7 +4,7 @@ Times are seconds of the stream's own audio, from its first sample, whatever the
 sent faster than it plays gives the very same finals. The finals of a stream lie end to end and cover all of it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -87,6 +87,7 @@ class Final:
         manifest: of the variant that heard it; None where nobody spoke.
         lag_s: seconds on the wall from the arrival of its last audio until now.
         failure: why it could not be recognised; the stream goes on.
+        stage_ms: milliseconds a stage, as of a recording; empty where nobody spoke.
     """
 
     start_s: float
@@ -97,6 +98,7 @@ class Final:
     manifest: Manifest | None = None
     lag_s: float = 0.0
     failure: WrenError | None = None
+    stage_ms: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def text(self) -> str:

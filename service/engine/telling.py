@@ -148,7 +148,8 @@ class Telling:
         offset_s = 0.0 if ending.heard is None else ending.heard.start / SAMPLE_RATE
         segments = shifted(served.transcript.segments, offset_s)
         lag_s = time.monotonic() - ending.arrived_s
-        self._observer.settled(lag_s=lag_s, audio_s=end_s - start_s, variant=served.manifest.name)
+        variant, stage_ms = served.manifest.name, served.stage_ms
+        self._observer.settled(lag_s=lag_s, audio_s=end_s - start_s, variant=variant, stage_ms=stage_ms)
         if segments:
             self._word_s = max(segment.end_s for segment in segments)
         return replace(
@@ -157,6 +158,7 @@ class Telling:
             languages=served.transcript.languages,
             manifest=served.manifest,
             lag_s=lag_s,
+            stage_ms=stage_ms,
         )
 
     def _there(self, ending: Ending) -> None:

@@ -257,8 +257,8 @@ class Observer(Protocol):
         """An interim result of a live stream was told, so far behind its audio; None if it was dropped."""
         ...
 
-    def settled(self, *, lag_s: float, audio_s: float, variant: str) -> None:
-        """A final of a live stream is told, so far behind the end of its audio."""
+    def settled(self, *, lag_s: float, audio_s: float, variant: str, stage_ms: Mapping[str, float]) -> None:
+        """A final of a live stream is told, so far behind the end of its audio, after so long in each stage."""
         ...
 
     def expired(self) -> None:

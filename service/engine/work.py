@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
 from service.backends.base import Features
@@ -71,6 +72,7 @@ class Work:
         cost_s: seconds of audio.
         losses: how many executors were lost while they had it.
         ask: what it waits for now; `features` are those of an `Encode`, computed before its turn.
+        context: that of whoever asked, in whatever thread the way is taken: log lines have the request's id by it.
     """
 
     ticket: Ticket
@@ -82,6 +84,7 @@ class Work:
     asked: int = 0
     ask: Ask | None = None
     features: Features | None = None
+    context: Context = field(default_factory=copy_context)
     _way: Computation[None] | None = None
     _since_s: float = field(default_factory=time.perf_counter)
 
@@ -101,7 +104,7 @@ class Work:
         self.asked = 1
         self.ask = self.features = None
         self._way = self.start(self.hosted.recognizer)
-        self.ask = next(self._way)
+        self.ask = self.context.run(next, self._way)
 
     def advance(self, answer: Answer) -> None:
         """Take the next step with what it asked for.
@@ -113,11 +116,12 @@ class Work:
             raise AssertionError("it has not begun")
         self.asked += 1
         self.ask = self.features = None
-        self.ask = self._way.send(answer)
+        self.ask = self.context.run(self._way.send, answer)
 
     def again(self, hosted: Hosted) -> "Work":
         """The same window before its first step. What a lost executor may still do to this one changes nothing."""
-        return Work(self.ticket, hosted, self.start, self.cost_s, self.future, self.losses)
+        context = self.context.copy()  # a lost executor may still be in the other one
+        return Work(self.ticket, hosted, self.start, self.cost_s, self.future, self.losses, context=context)
 
     def lap_s(self) -> float:
         """Seconds since the last lap."""

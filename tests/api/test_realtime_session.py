@@ -15,7 +15,7 @@ from service.engine.fake_stream import FakeStream, Script
 from service.engine.streaming import Final, Interim, SpeechStarted, SpeechStopped, Stream, StreamRequest
 from service.errors import RecognitionFailed
 from tests.api.realtime import HUNDRED_MS, connected, session
-from tests.api.speech import FOX
+from tests.api.speech import FOX, segment
 
 FOX_SEGMENT, DOG_SEGMENT = FOX.segments
 MANIFEST = model_info("fake", "fp32").manifest
@@ -355,3 +355,17 @@ def test_a_session_is_one_log_line_and_counted_by_how_it_closed() -> None:
     assert (line["path"], line["status"], line["closed"]) == ("/v1/realtime", 1000, "client")
     assert (line["variant"], line["audio_s"], line["finals"]) == ("fake:fp32", 3.3, 1)
     assert "secret" not in str(line)
+
+
+def test_stages_of_a_stream_are_added_up_and_its_text_is_a_line_where_it_is_wanted() -> None:
+    said = Final(0.0, 1.0, (segment("hello", 0.0, 1.0),), "pause", stage_ms={"vad": 1.0, "encode": 20.0})
+    more = Final(1.0, 2.0, (segment("world", 1.0, 2.0),), "pause", stage_ms={"vad": 2.0, "encode": 30.0})
+    engine = FakeEngine(script=Script(audio=((said,), (more,))))
+    for wanted in (True, False):
+        with capture_logs() as lines, session(engine, log_text=wanted) as (client, _):
+            for _ in range(2):
+                client.append()
+                client.hear_until(COMPLETED)
+        events = {line["event"]: line for line in lines}
+        assert (events["session"]["vad_ms"], events["session"]["encode_ms"]) == (3.0, 50.0)
+        assert events.get("transcript", {}).get("text") == ("hello world" if wanted else None)

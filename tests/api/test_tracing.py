@@ -142,3 +142,20 @@ def test_session_that_the_end_of_the_server_cuts_off_is_told() -> None:
     with _tracing(_is_stopped).websocket_connect("/any") as socket, pytest.raises(WebSocketDisconnect) as close:
         socket.receive_text()
     assert (close.value.code, close.value.reason) == (1012, "The server is stopping.")
+
+
+@pytest.mark.parametrize("stream", ["false", "true"])
+async def test_text_is_a_line_of_its_own_where_it_is_wanted(stream: str) -> None:
+    with capture_logs() as lines:
+        async with client_of(app_of(FakeEngine(FOX), log_text=True)) as client:
+            form = {"model": "fake", "stream": stream}
+            answer = await client.post("/v1/audio/transcriptions", data=form, files={"file": ("a", b"x")})
+    (line,) = [line for line in lines if line["event"] == "transcript"]
+    assert (line["text"], line["log_level"]) == (FOX.text, "info")
+    assert line["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_text_is_not_logged_unasked() -> None:
+    with capture_logs() as lines:
+        await post(FakeEngine(FOX), {"stream": "true"})
+    assert "fox" not in str(lines)

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 
 import numpy as np
 import pytest
+from structlog.contextvars import bound_contextvars, get_contextvars
 
 from service.audio.types import SAMPLE_RATE
 from service.backends.fake import FakeBackend, FakeMemory, Line
@@ -35,14 +36,16 @@ class Counter:
         profile = Profile(EncodeCosts((Point(1, 500, 10.0),)), 4, "given", 10.0)
         self._hosted = Hosted(model_info("fake", "fp32").manifest, Recognizer(backend, whisper()), profile)
 
-    def comes(self, name: str, client: str = "") -> Work:
-        def way(_: Recognizer) -> Computation[None]:
+    def comes(
+        self, name: str, client: str = "", *, way: Callable[[Recognizer], Computation[None]] | None = None
+    ) -> Work:
+        def told(_: Recognizer) -> Computation[None]:
             self.seen.append(f"{name} begins")
             yield Encode(np.zeros(SAMPLE_RATE, np.float32))
             self.seen.append(f"{name} ends")
 
         future = asyncio.get_running_loop().create_future()
-        work = Work(Ticket(client, "interactive", 0.0), self._hosted, way, 1.0, future)
+        work = Work(Ticket(client, "interactive", 0.0), self._hosted, way or told, 1.0, future)
         self.desk.begin(work)
         return work
 
@@ -85,3 +88,31 @@ async def test_what_is_dropped_never_begins() -> None:
     at.run()
     assert at.seen == ["kept begins"]
     assert len(at.desk) == 1
+
+
+async def test_a_window_goes_its_way_in_the_context_of_whoever_asked() -> None:
+    at, seen = Counter(), []
+
+    def way(_: Recognizer) -> Computation[None]:
+        seen.append(get_contextvars())
+        yield Encode(np.zeros(SAMPLE_RATE, np.float32))
+        seen.append(get_contextvars())
+
+    with bound_contextvars(request_id="mine"):
+        first = at.comes("first", way=way)
+    at.run()
+    with at.desk.changed:
+        at.desk.take(1)
+    at.desk.answer(first, FakeMemory(LINE, 500))
+    at.desk.begin(first.again(first.hosted))
+    at.run()
+    assert seen == [{"request_id": "mine"}] * 3
+
+
+async def test_a_window_that_fails_is_logged_with_the_id_of_its_request(caplog: pytest.LogCaptureFixture) -> None:
+    at, seen = Counter(), []
+    caplog.handler.addFilter(lambda _: seen.append(get_contextvars()) is None)
+    with bound_contextvars(request_id="mine"):
+        first = at.comes("first")
+    at.desk.lose(first, ZeroDivisionError())
+    assert seen == [{"request_id": "mine"}]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.contextvars import bound_contextvars, get_contextvars
 
 from service.engine.engine import LocalEngine
 from service.engine.streaming import Final, StreamRequest
@@ -28,7 +29,7 @@ from tests.engine.listening import (
     spoken,
 )
 from tests.engine.recordings import TINY, request, text_of
-from tests.engine.sessions import RAW, finals, pcm, threads
+from tests.engine.sessions import RAW, Scripted, Taking, finals, pcm, session_of, talk, threads
 from tests.engine.stores import linked_store
 from tests.engine.watching import Watcher
 
@@ -268,3 +269,27 @@ async def test_sessions_that_are_left_at_any_point_leave_nothing(seed: int) -> N
         await eventually(lambda: engine.load().windows == engine.load().rows == 0)
         assert engine.load().waiting_s == pytest.approx(0.0, abs=1e-3)
         assert finals(await said(engine, conversation()))[0].text == await text_of(engine, recording(SENTENCES[0]))
+
+
+class Noting(Scripted):
+    """Remembers in which context it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.contexts: list[dict[str, object]] = []
+
+    async def transcribe(self, request: Request) -> Served:
+        self.contexts.append(get_contextvars())
+        return await super().transcribe(request)
+
+
+async def test_what_is_heard_is_recognised_in_the_context_of_whoever_opened_the_stream() -> None:
+    recognition = Noting()
+    with bound_contextvars(request_id="mine"):
+        async with session_of(recognition) as session:
+            taking = Taking(session)
+            await session.feed(talk())
+            await session.finish()
+            await taking.end()
+    assert len(recognition.contexts) > 2
+    assert all(context == {"request_id": "mine"} for context in recognition.contexts)

@@ -1,5 +1,6 @@
 """An observer that remembers what it is told of live streams."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from service.engine.observing import Unobserved
@@ -27,7 +28,7 @@ class Watcher(Unobserved):
     def sketched(self, *, lag_s: float | None) -> None:
         self.sketches.append(lag_s)
 
-    def settled(self, *, lag_s: float, audio_s: float, variant: str) -> None:
+    def settled(self, *, lag_s: float, audio_s: float, variant: str, stage_ms: Mapping[str, float]) -> None:
         self.finals.append((lag_s, audio_s, variant))
 
     def cancelled(self) -> None:
