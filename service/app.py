@@ -14,6 +14,7 @@ from service.api.admin import AdminRoutes
 from service.api.deepgram import ListenRoutes
 from service.api.deepgram_stream import StreamRoutes
 from service.api.draining import Draining
+from service.api.gate import Gate
 from service.api.headers import SafeHeaders
 from service.api.health import HealthRoutes
 from service.api.jobs import JobRoutes, ended_message, explained_failure
@@ -22,6 +23,7 @@ from service.api.models import ModelRoutes
 from service.api.openai import AudioRoutes
 from service.api.plan import PlanRoutes
 from service.api.precision import PrecisionRoutes
+from service.api.quota import Limits, Quotas
 from service.api.realtime import RealtimeRoutes
 from service.api.spool import Spool
 from service.api.tracing import Tracing
@@ -40,6 +42,11 @@ EXPOSED_HEADERS = (
     "retry-after-ms",
     "x-should-retry",
     "dg-request-id",
+    *(
+        f"x-ratelimit-{what}-{name}"
+        for what in ("limit", "remaining", "reset")
+        for name in ("requests", "audio-seconds")
+    ),
 )
 
 
@@ -57,6 +64,8 @@ def create_app(
     metrics, draining = metrics or Metrics(), draining or Draining()
     metrics.watch(engine)
     keyring = Keyring(settings.keys, file=settings.keys_file)
+    limits = Limits(settings.requests_per_minute, settings.audio_seconds_per_minute, settings.concurrency)
+    gate = Gate(keyring, Quotas(limits, on_refused=metrics.rejected))
     jobs = Jobs(settings, engine, explain=explained_failure, body=ended_message, observer=metrics)
 
     async def run_jobs() -> None:
@@ -79,6 +88,9 @@ def create_app(
     async def require_key(connection: HTTPConnection) -> None:
         auth.check(connection, keyring)
 
+    async def require_quota(connection: HTTPConnection) -> None:
+        gate.let_in(connection)
+
     async def require_operator(connection: HTTPConnection) -> None:
         auth.check_operator(connection, keyring)
 
@@ -88,14 +100,15 @@ def create_app(
     app.add_api_route("/docs", _description, include_in_schema=False)
     spool = Spool(settings.spool_bytes)
     audio, plan = AudioRoutes(settings, engine, spool), PlanRoutes(engine, default=settings.model)
-    long = JobRoutes(settings, engine, spool, jobs)
-    for guarded in (audio, ModelRoutes(engine), plan, PrecisionRoutes(engine), long):
+    long = JobRoutes(settings, engine, spool, jobs, taking=[Depends(require_quota)])
+    app.include_router(audio.router, dependencies=[Depends(require_quota)], responses=documented.GUARDED)
+    for guarded in (ModelRoutes(engine), plan, PrecisionRoutes(engine), long):
         app.include_router(guarded.router, dependencies=[Depends(require_key)], responses=documented.GUARDED)
-    app.include_router(ListenRoutes(settings, engine, spool, keyring).router)
-    app.include_router(StreamRoutes(settings, engine, keyring, draining).router)
+    app.include_router(ListenRoutes(settings, engine, spool, gate).router)
+    app.include_router(StreamRoutes(settings, engine, gate, draining).router)
     admin = AdminRoutes(engine).router
     app.include_router(admin, dependencies=[Depends(require_operator)], responses=documented.GUARDED)
-    app.include_router(RealtimeRoutes(settings, engine, keyring, draining).router)
+    app.include_router(RealtimeRoutes(settings, engine, gate, draining).router)
     app.include_router(HealthRoutes(engine, metrics, draining, stuck_s=settings.stuck_s).router)
     errors.install(app)
     documented.describe(app)

@@ -24,6 +24,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from service import __version__
+from service.api.quota import Limit
 from service.engine.precision import Cause
 from service.engine.types import Engine, Event, Load, ModelInfo, PrecisionReport
 
@@ -85,6 +86,7 @@ class Metrics:
             (self._webhooks, Tried),
             (self._interims, Sketched),
             (self._rejected, Reject),
+            (self._rejected, Limit),
             (self._restarts, Restart),
             (self._loads, Outcome),
             (self._switches, Cause),
@@ -161,7 +163,7 @@ class Metrics:
         self._step.observe(seconds)
         self._step_rows.observe(rows)
 
-    def rejected(self, reason: Reject) -> None:
+    def rejected(self, reason: Reject | Limit) -> None:
         self._rejected.labels(reason).inc()
 
     def expired(self) -> None:

@@ -64,6 +64,22 @@ class Settings(BaseSettings):
     keys_file: Path | None = Field(
         default=None, description="File of more keys with their scopes (`wren keys`); read again when it changes."
     )
+    requests_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        description="Requests and streams that a key, or without keys an address, may begin in a minute.",
+    )
+    audio_seconds_per_minute: float | None = Field(
+        default=None,
+        ge=1,
+        allow_inf_nan=False,
+        description="Seconds of audio that a key, or without keys an address, may have transcribed in a minute.",
+    )
+    concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        description="Requests and streams that a key, or without keys an address, may have at once.",
+    )
     cors_origins: Listed = Field(
         default=(),
         description="Comma-separated origins whose pages may call, and without keys open WebSockets; `*` for all.",

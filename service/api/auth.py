@@ -97,7 +97,7 @@ def check(connection: HTTPConnection, keyring: Keyring, *, needed: Scope = "tran
         raise InvalidKey(given=presented is not None)
     if not key.scopes & {needed, "admin"}:
         raise InsufficientScope(name=key.name, needed=needed)
-    return note(connection, Caller(key.name, key.scopes, by_key=True))
+    return note(connection, Caller(key.name, key.scopes, by_key=True, limits=key.limits))
 
 
 def welcome(app: Starlette, origins: Sequence[str]) -> None:

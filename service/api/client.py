@@ -7,6 +7,7 @@ from starlette.types import Scope as ConnectionScope
 
 from service.api.keyring import ALL_SCOPES
 from service.api.keys_file import Scope
+from service.api.quota import UNLIMITED, Limits
 
 _STATE_KEY = "wren_caller"
 
@@ -18,6 +19,7 @@ class Caller:
     name: str
     scopes: frozenset[Scope] = ALL_SCOPES
     by_key: bool = False
+    limits: Limits = UNLIMITED
 
 
 def note(connection: HTTPConnection, caller: Caller) -> Caller:

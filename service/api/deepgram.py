@@ -13,14 +13,13 @@ from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from service.api import auth
 from service.api.client import client_of
 from service.api.deepgram_errors import REQUEST_ID_HEADER, RefusalBody, refusal
 from service.api.deepgram_options import ListenOptions, engine_name, parse
 from service.api.deepgram_results import ListenBody, metadata_body, results_body
 from service.api.documented import failures
 from service.api.errors import stopping
-from service.api.keyring import Keyring
+from service.api.gate import Gate
 from service.api.presence import while_present
 from service.api.spool import Spool, Upload
 from service.api.tracing import trace_of
@@ -43,8 +42,8 @@ _log = logging.getLogger(__name__)
 class ListenRoutes:
     """The route. It checks the key itself: whatever goes wrong here is told in Deepgram's words."""
 
-    def __init__(self, settings: Settings, engine: Engine, spool: Spool, keyring: Keyring) -> None:
-        self._keyring = keyring
+    def __init__(self, settings: Settings, engine: Engine, spool: Spool, gate: Gate) -> None:
+        self._gate = gate
         self._engine = engine
         self._limits = UploadLimits(settings.max_upload_bytes, settings.upload_idle_s)
         self._spool = spool
@@ -63,7 +62,7 @@ class ListenRoutes:
         """The text of a recording, as Deepgram's pre-recorded API has it."""
         request_id = trace_of(request).request_id
         try:
-            auth.check(request, self._keyring)
+            self._gate.let_in(request)
             body = await self._answer(request, parse(request.query_params.multi_items()))
         except ClientDisconnect:
             raise

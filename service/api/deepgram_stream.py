@@ -29,9 +29,10 @@ from service.api.deepgram_options import ListenOptions, engine_name, parse
 from service.api.deepgram_results import metadata_body, seconds
 from service.api.deepgram_words import check_words
 from service.api.draining import Draining
-from service.api.keyring import Keyring
+from service.api.gate import Gate
+from service.api.quota import RateLimited
 from service.api.selection import find
-from service.api.sockets import FAULT, NORMAL, POLICY, RESTARTING, Socket, converse
+from service.api.sockets import FAULT, NORMAL, POLICY, RESTARTING, TRY_LATER, Socket, converse
 from service.api.tracing import Trace, trace_of
 from service.engine.streaming import (
     Final,
@@ -79,11 +80,11 @@ class StreamRoutes:
     """The route. What is wrong with a handshake is answered as with a recording, and no WebSocket opened."""
 
     def __init__(
-        self, settings: Settings, engine: Engine, keyring: Keyring, draining: Draining, *, idle_s: float = IDLE_S
+        self, settings: Settings, engine: Engine, gate: Gate, draining: Draining, *, idle_s: float = IDLE_S
     ) -> None:
         self._settings = settings
         self._draining = draining
-        self._keyring = keyring
+        self._gate = gate
         self._engine = engine
         self._idle_s = idle_s
         self.router = APIRouter()
@@ -93,7 +94,7 @@ class StreamRoutes:
         trace = trace_of(websocket)
         async with AsyncExitStack() as stack:
             try:
-                auth.check(websocket, self._keyring)
+                self._gate.let_in(websocket)
                 asked = self._asked(websocket)
                 stream = await stack.enter_async_context(self._engine.listen(asked.request))
             except WrenError as error:
@@ -222,8 +223,12 @@ class _Session:
         try:
             async for event in self._stream.events():
                 await self._report(event)
+                if isinstance(event, Final) and event.cut != "end":
+                    self._trace.check_audio()
         except AudioError as error:
             await self._socket.close(POLICY, f"{UNDECODABLE}: {error}")
+        except RateLimited as error:
+            await self._socket.close(TRY_LATER, str(error))
         except WrenError as error:
             await self._socket.close(FAULT, str(error))
         else:

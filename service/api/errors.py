@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from service.api.auth import ForeignOrigin, InsufficientScope, InvalidKey, NotLocal
+from service.api.quota import RateLimited
 from service.api.uploads import UploadStalled
 from service.errors import (
     AudioError,
@@ -145,6 +146,13 @@ _REQUEST_FAILURES: tuple[tuple[type[WrenError], int, str, str | None, str | None
 )
 
 
+_TOO_MUCH: Mapping[type[WrenError], str] = {
+    Overloaded: "overloaded",
+    JobsFull: "jobs_full",
+    RateLimited: "rate_limit_exceeded",
+}
+
+
 def _request_failure(error: WrenError) -> Failure:
     message = str(error)
     match error:
@@ -152,9 +160,9 @@ def _request_failure(error: WrenError) -> Failure:
             return Failure(400, ErrorDetail(message=message, type=INVALID_REQUEST, param=error.param))
         case JobConflict():
             return Failure(409, ErrorDetail(message=message, type=INVALID_REQUEST, code=error.code))
-        case Overloaded() | JobsFull():
-            full = "overloaded" if isinstance(error, Overloaded) else "jobs_full"
-            return Failure(429, ErrorDetail(message=message, type=RATE_LIMIT, code=full), _after(error.retry_after_s))
+        case Overloaded() | JobsFull() | RateLimited():
+            detail = ErrorDetail(message=message, type=RATE_LIMIT, code=_TOO_MUCH[type(error)])
+            return Failure(429, detail, _after(error.retry_after_s))
         case DeadlineExceeded():
             detail = ErrorDetail(message=message, type=SERVER_ERROR, code="deadline_exceeded")
             # Who set a deadline does not want the answer after it.

@@ -40,9 +40,16 @@ class DoneEvent(BaseModel):
 
 
 async def encode(
-    feed: Feed[Segment | Served], *, logprobs: bool, on_served: Callable[[Served], None]
+    feed: Feed[Segment | Served],
+    *,
+    logprobs: bool,
+    on_segment: Callable[[float], None],
+    on_served: Callable[[Served], None],
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes of the events: a delta a segment, done at the end, an error object if it fails on the way."""
+    """The bytes of the events: a delta a segment, done at the end, an error object if it fails on the way.
+
+    `on_segment` is told the second where a segment ends before it is sent, `on_served` the whole.
+    """
     first = True
     try:
         async for item in feed.items():
@@ -52,6 +59,7 @@ async def encode(
                 on_served(item)
                 yield _event(_done(item, logprobs=logprobs))
             else:
+                on_segment(item.end_s)
                 yield _event(_delta(item, first=first, logprobs=logprobs))
                 first = False
     except Exception as error:  # the status is sent; the client must still learn of any fault

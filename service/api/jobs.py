@@ -8,11 +8,12 @@ import asyncio
 import hashlib
 import json
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import httpx
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response, params
 from fastapi import Path as PathParameter
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -120,7 +121,10 @@ class EndedMessage(BaseModel):
 class JobRoutes:
     """The routes; each checks whose the job is."""
 
-    def __init__(self, settings: Settings, engine: Engine, spool: Spool, jobs: Jobs) -> None:
+    def __init__(
+        self, settings: Settings, engine: Engine, spool: Spool, jobs: Jobs, *, taking: Sequence[params.Depends] = ()
+    ) -> None:
+        """Make them; `taking` is what the one that takes recordings depends on."""
         self._settings, self._engine, self._spool, self._jobs = settings, engine, spool, jobs
         self._limits = UploadLimits(settings.max_upload_bytes, settings.upload_idle_s)
         self.router = APIRouter(tags=["jobs"])
@@ -130,6 +134,7 @@ class JobRoutes:
             self.create,
             methods=["POST"],
             status_code=202,
+            dependencies=taking,
             response_model=JobBody,
             responses=UPLOADED | failures(409),
             openapi_extra=_documented(),

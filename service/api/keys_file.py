@@ -11,12 +11,13 @@ import secrets
 import tempfile
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from service.api.quota import UNLIMITED, Limits
 from service.errors import WrenError
 
 Scope = Literal["transcribe", "admin"]
@@ -44,6 +45,7 @@ class Key:
     name: str
     digest: str
     scopes: frozenset[Scope]
+    limits: Limits = UNLIMITED
 
 
 class _Entry(BaseModel):
@@ -54,6 +56,13 @@ class _Entry(BaseModel):
     name: Annotated[str, Field(pattern=f"^{NAME}$")]
     digest: Annotated[str, Field(pattern=f"^{DIGEST}$")]
     scopes: frozenset[Scope] = frozenset({"transcribe"})
+    requests_per_minute: Annotated[int | None, Field(ge=1)] = None
+    audio_seconds_per_minute: Annotated[float | None, Field(ge=1, allow_inf_nan=False)] = None
+    concurrency: Annotated[int | None, Field(ge=1)] = None
+
+    def key(self) -> Key:
+        limits = Limits(self.requests_per_minute, self.audio_seconds_per_minute, self.concurrency)
+        return Key(self.name, self.digest, self.scopes, limits)
 
 
 class _File(BaseModel):
@@ -91,13 +100,14 @@ def read_keys(path: Path) -> tuple[Key, ...]:
         raise KeysFileInvalid(path, str(error)) from error
     if len({entry.name for entry in entries}) < len(entries):
         raise KeysFileInvalid(path, "two keys have the same name")
-    return tuple(Key(entry.name, entry.digest, entry.scopes) for entry in entries)
+    return tuple(entry.key() for entry in entries)
 
 
 def table(key: Key) -> str:
     """The key as a table of the file."""
     scopes = ", ".join(f'"{scope}"' for scope in sorted(key.scopes))
-    return f'[[key]]\nname = "{key.name}"\ndigest = "{key.digest}"\nscopes = [{scopes}]\n'
+    limits = "".join(f"{name} = {most:g}\n" for name, most in asdict(key.limits).items() if most is not None)
+    return f'[[key]]\nname = "{key.name}"\ndigest = "{key.digest}"\nscopes = [{scopes}]\n{limits}'
 
 
 def write_keys(path: Path, keys: Sequence[Key]) -> None:

@@ -100,7 +100,8 @@ class AudioRoutes:
         """The first item is awaited before the status goes out: most faults show by then, and get their own status."""
         feed = await stack.enter_async_context(Feed(self._engine.stream(asked), every_s=self._settings.keep_alive_s))
         await while_present(request.receive, feed.begin())
-        events = encode(feed, logprobs=form.wants_logprobs, on_served=trace_of(request).record)
+        trace = trace_of(request)
+        events = encode(feed, logprobs=form.wants_logprobs, on_segment=trace.reach, on_served=trace.record)
         return EventStream(events, stack.pop_all())
 
 

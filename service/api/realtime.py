@@ -4,11 +4,10 @@ from contextlib import suppress
 
 from fastapi import APIRouter, WebSocket
 
-from service.api import auth
 from service.api.client import client_of
 from service.api.draining import Draining
 from service.api.errors import failure_of
-from service.api.keyring import Keyring
+from service.api.gate import Gate
 from service.api.realtime_configuration import Configuration
 from service.api.realtime_session import RealtimeSession
 from service.api.realtime_told import error_event
@@ -26,8 +25,8 @@ _OLDER_HEADER = "realtime=v1"
 class RealtimeRoutes:
     """The one route."""
 
-    def __init__(self, settings: Settings, engine: Engine, keyring: Keyring, draining: Draining) -> None:
-        self._settings, self._engine, self._keyring, self._draining = settings, engine, keyring, draining
+    def __init__(self, settings: Settings, engine: Engine, gate: Gate, draining: Draining) -> None:
+        self._settings, self._engine, self._gate, self._draining = settings, engine, gate, draining
         self.router = APIRouter()
         self.router.add_api_websocket_route("/v1/realtime", self.listen)
 
@@ -37,7 +36,7 @@ class RealtimeRoutes:
         offered = websocket.scope.get("subprotocols", ())
         await socket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
         try:
-            auth.check(websocket, self._keyring)
+            self._gate.let_in(websocket)
             with self._draining.session():
                 await self._session(websocket, socket).run(self._draining)
         except Exception as error:

@@ -56,7 +56,7 @@ class RealtimeSession:
         """From the first event to the close.
 
         Raises:
-            WrenError: the engine takes no stream, or fails on this one.
+            WrenError: the engine takes no stream, or fails on this one; or the client has used its seconds of audio.
             ClientLeft: while it was told so.
         """
         async with self._engine.listen(self._request(self._configuration)) as stream:
@@ -130,6 +130,8 @@ class RealtimeSession:
                 self._appended.heard(event)
             for told in self._items.told(event):
                 await self._socket.send(told)
+            if isinstance(event, Final) and event.cut != "end":
+                self._trace.check_audio()
 
     async def _adopt(self, configuration: Configuration) -> None:
         self._configuration = configuration

@@ -23,6 +23,7 @@ from model_store.manifest import Manifest
 from service.api.client import noted
 from service.api.draining import Draining
 from service.api.errors import Failure, stopping, unforeseen
+from service.api.quota import Allowance
 from service.api.sockets import FAULT, NORMAL, POLICY, RESTARTING, TRY_LATER, ClientLeft, Socket
 from service.engine.streaming import Final
 from service.engine.types import Served
@@ -78,6 +79,7 @@ class Trace:
     finals: int = 0
     stage_ms: dict[str, float] = field(default_factory=dict)
     texts: list[str] | None = None
+    allowance: Allowance | None = None
     started_ms: float = field(default_factory=_now_ms)
 
     def elapsed_ms(self) -> float:
@@ -94,6 +96,7 @@ class Trace:
         self.windows, self.again = served.windows, served.cascaded
         self.stage_ms.update(served.stage_ms)
         self._keep(served.transcript.text)
+        self.reach(self.audio_s)
 
     def hear(self, final: Final) -> None:
         """Take over what a live stream has got to."""
@@ -104,6 +107,26 @@ class Trace:
         self._keep(final.text)
         if final.manifest is not None:
             self.variant = final.manifest.name
+        self.reach(final.end_s)
+
+    def reach(self, audio_s: float) -> None:
+        """Charge the client what was heard up to there."""
+        if self.allowance is not None:
+            self.allowance.reach(audio_s)
+
+    def check_audio(self) -> None:
+        """For a stream that goes on.
+
+        Raises:
+            RateLimited: its client has no seconds left.
+        """
+        if self.allowance is not None:
+            self.allowance.check_audio()
+
+    def end(self) -> None:
+        """Let the client have another one in its place."""
+        if self.allowance is not None:
+            self.allowance.release()
 
     def _keep(self, text: str) -> None:
         if self.texts is not None and text:
@@ -125,6 +148,7 @@ class Trace:
             "openai-processing-ms": str(round(elapsed_ms)),
             "Server-Timing": stages,
             **named,
+            **(self.allowance.headers() if self.allowance else {}),
         }
 
 
@@ -164,11 +188,14 @@ class Tracing:
             return
         trace = Trace(_request_id(Headers(scope=scope)), texts=[] if self._log_text else None)
         scope.setdefault("state", {})[_STATE_KEY] = trace
-        with bound_contextvars(request_id=trace.request_id):  # so that whatever is logged for it has the id
-            if scope["type"] == "websocket":
-                await self._session(scope, receive, send, trace)
-            else:
-                await self._request(scope, receive, send, trace)
+        try:
+            with bound_contextvars(request_id=trace.request_id):  # so that whatever is logged for it has the id
+                if scope["type"] == "websocket":
+                    await self._session(scope, receive, send, trace)
+                else:
+                    await self._request(scope, receive, send, trace)
+        finally:
+            trace.end()
 
     async def _request(self, scope: Scope, receive: Receive, send: Send, trace: Trace) -> None:
         outgoing = _Outgoing(send, trace, self._draining)

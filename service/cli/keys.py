@@ -1,5 +1,6 @@
 """`wren keys`: the file of keys that let clients in."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -25,15 +26,29 @@ def new(
         list[str] | None,
         typer.Option("--scope", help="`transcribe`, the default, or `admin`; may be repeated."),
     ] = None,
+    requests_per_minute: Annotated[
+        int | None, typer.Option(min=1, help="Requests and streams that it may begin in a minute.")
+    ] = None,
+    audio_seconds_per_minute: Annotated[
+        float | None, typer.Option(min=1, help="Seconds of audio that it may have transcribed in a minute.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Requests and streams that it may have at once.")
+    ] = None,
     file: FileOption = None,
 ) -> None:
-    """Make a key and print it, this once; without a file its table too, to be put into one."""
+    """Make a key and print it, this once; without a file its table too, to be put into one.
+
+    A limit that is not given is that of the settings.
+    """
     from service.api.keys_file import Key, digest_of, is_name, new_key, table
+    from service.api.quota import Limits
 
     if not is_name(name):
         fail(f"{name[:80]!r} is no name for a key: take up to 64 letters, digits or ._-")
     key = new_key()
-    entry = Key(name, digest_of(key), _scopes(scopes or ["transcribe"]))
+    limits = Limits(requests_per_minute, audio_seconds_per_minute, concurrency)
+    entry = Key(name, digest_of(key), _scopes(scopes or ["transcribe"]), limits)
     path = _path(file)
     if path is None:
         complain("There is no file of keys (--file or WREN_KEYS_FILE): put this table into one.")
@@ -48,9 +63,10 @@ def new(
 
 @app.command("list")
 def list_keys(*, file: FileOption = None) -> None:
-    """Show the names and scopes of the keys; the keys themselves are nowhere."""
+    """Show the names, scopes and limits of the keys; the keys themselves are nowhere."""
     for key in _read(_needed(file)):
-        typer.echo(f"{key.name}\t{','.join(sorted(key.scopes))}")
+        limits = [f"{name}={most:g}" for name, most in asdict(key.limits).items() if most is not None]
+        typer.echo("\t".join([key.name, ",".join(sorted(key.scopes)), *limits]))
 
 
 @app.command()

@@ -13,7 +13,9 @@ from starlette.websockets import WebSocketDisconnect
 from service.api.deepgram_messages import ResultsMessage
 from service.api.deepgram_stream import LARGE_BYTES, StreamRoutes
 from service.api.draining import Draining
+from service.api.gate import Gate
 from service.api.keyring import Keyring
+from service.api.quota import UNLIMITED, Quotas
 from service.api.tracing import Tracing
 from service.engine.fake import FakeEngine, model_info
 from service.engine.fake_stream import Script
@@ -65,8 +67,9 @@ def listening(
 
 def impatient(engine: FakeEngine, *, idle_s: float, max_stream_s: float = 60.0) -> FastAPI:
     app = FastAPI()
+    gate = Gate(Keyring(), Quotas(UNLIMITED, on_refused=Metrics().rejected))
     app.include_router(
-        StreamRoutes(Settings(max_stream_s=max_stream_s), engine, Keyring(), Draining(), idle_s=idle_s).router
+        StreamRoutes(Settings(max_stream_s=max_stream_s), engine, gate, Draining(), idle_s=idle_s).router
     )
     app.add_middleware(Tracing, metrics=Metrics())
     return app

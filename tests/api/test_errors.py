@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from service.api.auth import ForeignOrigin, InsufficientScope, InvalidKey, NotLocal
 from service.api.errors import failure_of
 from service.api.keys_file import KeysFileInvalid
+from service.api.quota import RateLimited, Refusal
 from service.api.uploads import UploadStalled
 from service.errors import (
     AudioError,
@@ -55,6 +56,7 @@ CASES: tuple[tuple[Exception, int, str, str | None, str | None], ...] = (
     (NothingFits("x", reasons=("x:y needs",), ways=()), 503, "server_error", "model", "nothing_fits"),
     (NoRoom("x:y", reason="all that is there is in use"), 503, "server_error", "model", "nothing_fits"),
     (Overloaded(retry_after_s=2.5), 429, "rate_limit_error", None, "overloaded"),
+    (RateLimited(Refusal("requests", "5 a minute", 2.5)), 429, "rate_limit_error", None, "rate_limit_exceeded"),
     (DeadlineExceeded(budget_s=2, asked=True), 504, "server_error", None, "deadline_exceeded"),
     (RecognitionFailed("no luck"), 500, "server_error", None, "recognition_failed"),
     (JobNotFound("job_1"), 404, "invalid_request_error", None, "job_not_found"),
@@ -101,6 +103,8 @@ def test_what_is_not_foreseen_gives_nothing_away() -> None:
 
 def test_headers_say_when_to_come_back() -> None:
     assert failure_of(Overloaded(retry_after_s=2.5)).headers == {"Retry-After": "3", "retry-after-ms": "3000"}
+    limited = failure_of(RateLimited(Refusal("requests", "5 a minute", 2.5)))
+    assert limited.headers == {"Retry-After": "3", "retry-after-ms": "3000"}
     assert failure_of(Overloaded(retry_after_s=0)).headers["Retry-After"] == "1"
     assert failure_of(ModelUnavailable("x", "y")).headers == {"x-should-retry": "false"}
     assert failure_of(InvalidKey(given=False)).headers == {"WWW-Authenticate": "Bearer"}

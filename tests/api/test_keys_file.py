@@ -17,6 +17,9 @@ TABLE = f'[[key]]\nname = "a"\ndigest = "{digest_of("k")}"\n'
         (TABLE.replace("digest = ", "digest = 'x' #"), "digest"),
         (TABLE.replace('"a"', '"a b"'), "name"),
         (TABLE * 2, "same name"),
+        (f"{TABLE}requests_per_minute = 0.5", "requests_per_minute"),
+        (f"{TABLE}audio_seconds_per_minute = inf", "audio_seconds_per_minute"),
+        (f"{TABLE}concurrency = 0", "concurrency"),
     ],
 )
 def test_a_file_that_cannot_be_is_refused_with_the_place(tmp_path: Path, text: str, reason: str) -> None:
