@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse
 
 from service.api import auth, documented, errors
 from service.api.admin import AdminRoutes
+from service.api.crowd import Crowd
 from service.api.deepgram import ListenRoutes
 from service.api.deepgram_stream import StreamRoutes
 from service.api.draining import Draining
@@ -112,6 +113,7 @@ def create_app(
     app.include_router(HealthRoutes(engine, metrics, draining, stuck_s=settings.stuck_s).router)
     errors.install(app)
     documented.describe(app)
+    app.add_middleware(Crowd, most=settings.max_connections, on_refused=lambda: metrics.rejected("connections"))
     app.add_middleware(Tracing, metrics=metrics, draining=draining, log_text=settings.log_text)
     app.add_middleware(SafeHeaders)
     auth.welcome(app, settings.cors_origins)

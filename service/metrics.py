@@ -37,6 +37,8 @@ LAG_BUCKETS_S = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 
 REALTIME_BUCKETS = (0.1, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 Reject = Literal["queue", "deadline", "streams"]
+TurnedAway = Literal[Limit, "connections"]
+"""Before the engine is asked."""
 Restart = Literal["stuck", "crashed"]
 Outcome = Literal["loaded", "failed"]
 Sketched = Literal["told", "dropped"]
@@ -86,7 +88,7 @@ class Metrics:
             (self._webhooks, Tried),
             (self._interims, Sketched),
             (self._rejected, Reject),
-            (self._rejected, Limit),
+            (self._rejected, TurnedAway),
             (self._restarts, Restart),
             (self._loads, Outcome),
             (self._switches, Cause),
@@ -163,7 +165,7 @@ class Metrics:
         self._step.observe(seconds)
         self._step_rows.observe(rows)
 
-    def rejected(self, reason: Reject | Limit) -> None:
+    def rejected(self, reason: Reject | TurnedAway) -> None:
         self._rejected.labels(reason).inc()
 
     def expired(self) -> None:

@@ -84,6 +84,14 @@ class Settings(BaseSettings):
         default=(),
         description="Comma-separated origins whose pages may call, and without keys open WebSockets; `*` for all.",
     )
+    max_connections: int | None = Field(
+        default=None,
+        ge=1,
+        description="Requests and WebSockets at once beyond which more are refused with 503; unset is no limit.",
+    )
+    header_s: float = Field(
+        default=10, gt=0, description="Seconds for the headers of a request, after which the connection is closed."
+    )
     max_upload_mib: float = Field(default=512, gt=0, allow_inf_nan=False, description="Largest request body, in MiB.")
     max_duration_s: float = Field(default=4 * 3600, gt=0, description="Longest recording, in seconds.")
     max_waiting_s: float | None = Field(

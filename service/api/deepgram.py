@@ -31,7 +31,7 @@ from service.settings import Settings
 
 PATH = "/v1/listen"
 
-DOCUMENTED = (400, 401, 403, 408, 413, 429, 500, 503, 504)
+DOCUMENTED = (400, 401, 403, 408, 413, 415, 429, 500, 503, 504)
 """Statuses of what goes wrong: with Deepgram a model that is not there is a bad request."""
 
 _OTHER_METHODS = ("GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")

@@ -25,10 +25,10 @@ MEANINGS: Mapping[int, str] = {
     408: "The upload stopped half-way.",
     409: "It does not go with the state that the object is in.",
     413: "The upload is too large, or the audio too long.",
-    415: "The body has another content type.",
+    415: "The body has another content type, or is compressed.",
     429: "Too much is asked at once; `Retry-After` says when to come back.",
     500: "The server failed; its log says why, under the `x-request-id` of the response.",
-    503: "It cannot be served now: the model cannot be loaded, or the server is stopping.",
+    503: "It cannot be served now: the model cannot be loaded, or the server is full or stopping.",
     504: "The transcript was not ready in time.",
 }
 """In the words of a client; every status that a route can answer a failed request with."""
@@ -39,7 +39,7 @@ def failures(*statuses: int, body: type[BaseModel] = ErrorBody) -> Responses:
     return {status: {"model": body, "description": MEANINGS[status]} for status in statuses}
 
 
-GUARDED = failures(401, 403, 429, 500)
+GUARDED = failures(401, 403, 429, 500, 503)
 """Of every route that needs a key."""
 
 ASKED = failures(400, 404)

@@ -97,6 +97,13 @@ def stopping() -> Failure:
     return Failure(503, detail, {"Connection": "close"})
 
 
+def crowded() -> Failure:
+    """As many connections are in use as may be."""
+    message = "All connections that this server holds are in use (WREN_MAX_CONNECTIONS). Try again in 1 s."
+    detail = ErrorDetail(message=message, type=SERVER_ERROR, code="too_many_connections")
+    return Failure(503, detail, {"Retry-After": "1", "retry-after-ms": "1000", "Connection": "close"})
+
+
 def unforeseen() -> Failure:
     """A fault of ours: the log has the traceback under the request's id."""
     message = "The server failed on this request. Its log says why, under the x-request-id of this response."

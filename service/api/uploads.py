@@ -28,6 +28,9 @@ MAX_PARTS = 1000
 MAX_TEXT_BYTES = 2**20
 """Text longer than this is not options of ours; a recording sent as a text field is caught here."""
 
+MOST_NAMED = 40
+"""Characters of a header that an answer repeats."""
+
 HOW_TO_SEND = "Send multipart/form-data with a file in the part 'file', as `curl -F file=@speech.wav` does."
 
 
@@ -140,7 +143,7 @@ async def read_form(request: Request, *, limits: UploadLimits, spool: Spool) -> 
     Raises:
         UploadTooLarge: the body has more bytes than the limit.
         UploadStalled: nothing came for longer than the limit.
-        HTTPException: the content type is another, or the body is malformed or cut off.
+        HTTPException: the content type is another, or the body is compressed, malformed or cut off.
         ClientDisconnect: the client left before its body was complete.
     """
     parts = _Parts(_boundary_of(request), spool)
@@ -158,6 +161,7 @@ async def read_bare(request: Request, *, limits: UploadLimits, spool: Spool) -> 
     Raises:
         UploadTooLarge: it has more bytes than the limit.
         UploadStalled: nothing came for longer than the limit.
+        HTTPException: it is compressed.
         ClientDisconnect: the client left before it was complete.
     """
     upload = Upload(spool)
@@ -184,6 +188,10 @@ async def _read(request: Request, parts: _Parts, limits: UploadLimits) -> None:
 
 async def _chunks(request: Request, limits: UploadLimits) -> AsyncIterator[bytes]:
     """The pieces of a body that keeps to its limits; one that says at once that it will not is not read."""
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        what = f"The body has the Content-Encoding {encoding[:MOST_NAMED]!r}, which this server does not undo."
+        raise HTTPException(415, f"{what} Send it as it is; a codec such as flac or opus makes audio smaller.")
     if _announced_bytes(request) > limits.body_bytes:
         raise UploadTooLarge(limit_bytes=limits.body_bytes)
     received = 0

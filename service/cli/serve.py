@@ -94,5 +94,4 @@ def _run(sourced: "Sourced", listener: socket.socket) -> None:
         engine = LocalEngine(settings, observer=metrics)
         draining = Draining()
         app = create_app(settings, engine, metrics, draining)
-        times = {"drain_s": settings.drain_s, "grace_s": settings.grace_s}
-        Server(app, engine=engine, ready=ready, draining=draining, **times).run(sockets=[listener])
+        Server(app, engine=engine, ready=ready, draining=draining, settings=settings).run(sockets=[listener])

@@ -12,7 +12,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from service.api.draining import Draining
+from service.cli.connections import Config, HurriedProtocol
 from service.engine.types import Engine
+from service.settings import Settings
 
 FAREWELL_SHARE, MOST_FAREWELL_S = 0.2, 2.0
 """Of the time to finish, the end in which live streams that are not done are closed as they are."""
@@ -45,25 +47,25 @@ class Server(uvicorn.Server):
         engine: Engine,
         ready: Callable[[], None],
         draining: Draining,
-        drain_s: float,
-        grace_s: float,
+        settings: Settings,
     ) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                ws_max_size=MAX_MESSAGE_BYTES,
-                ws_ping_interval=PING_EVERY_S,
-                ws_ping_timeout=None,
-                # Audio does not get smaller; trying to costs time a message and memory a connection.
-                ws_per_message_deflate=False,
-            )
+        config = Config(
+            app,
+            http=HurriedProtocol,
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws_max_size=MAX_MESSAGE_BYTES,
+            ws_ping_interval=PING_EVERY_S,
+            ws_ping_timeout=None,
+            # Audio does not get smaller; trying to costs time a message and memory a connection.
+            ws_per_message_deflate=False,
         )
+        config.header_s = settings.header_s
+        super().__init__(config)
         self._engine, self._ready = engine, ready
-        self._draining, self._drain_s, self._grace_s = draining, drain_s, grace_s
+        self._draining, self._drain_s, self._grace_s = draining, settings.drain_s, settings.grace_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Load, listen, and say so.

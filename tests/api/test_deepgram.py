@@ -128,6 +128,10 @@ async def test_an_address_in_place_of_a_recording_is_refused() -> None:
     assert_refused(answer, 400, "Send the bytes")
 
 
+async def test_a_compressed_body_is_refused() -> None:
+    assert_refused(await listen(FakeEngine(FOX), headers={"content-encoding": "gzip"}), 415, "'gzip'")
+
+
 async def test_no_body_is_a_bad_request() -> None:
     assert_refused(await listen(FakeEngine(FOX), content=b""), 400, "0 bytes")
 

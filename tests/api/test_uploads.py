@@ -52,6 +52,14 @@ def request_of(
     return Request({"type": "http", "method": "POST", "path": "/", "headers": raw}, receive)
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate, gzip", "BR"])
+async def test_a_compressed_body_is_refused(encoding: str) -> None:
+    with pytest.raises(HTTPException, match=encoding.lower()) as refused:
+        async for _ in forms(request_of(b"any", headers={"content-encoding": encoding})):
+            pass
+    assert refused.value.status_code == 415
+
+
 async def forms(
     request: Request, *, limit: int = 10_000, spool: int | Spool = 10_000, idle_s: float = 5
 ) -> AsyncIterator[UploadForm]:

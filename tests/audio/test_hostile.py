@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -150,6 +152,26 @@ def test_a_decompression_bomb_stops_at_the_limit() -> None:
     with pytest.raises(AudioTooLong):
         decode(silence, limits=LIMITS)
     assert time.perf_counter() - start < 2.0
+
+
+def test_a_bomb_of_opus_is_not_decoded_any_further_than_the_limit() -> None:
+    silence = opus_of_silence(minutes=5)
+    assert len(silence) < 2**17
+    passed: dict[int, int] = {}
+    for limit_s in (10, 600):
+        blocks: list[None] = []
+        with suppress(AudioTooLong):
+            decode(silence, limits=Limits(max_duration_s=limit_s), checkpoint=partial(blocks.append, None))
+        passed[limit_s] = len(blocks)
+    assert 0 < passed[10] < passed[600] / 10
+
+
+def opus_of_silence(*, minutes: int) -> bytes:
+    file = BytesIO()
+    with soundfile.SoundFile(file, "w", 8_000, 1, format="OGG", subtype="OPUS") as opus:
+        for _ in range(minutes):
+            opus.write(np.zeros(60 * 8_000, np.int16))
+    return file.getvalue()
 
 
 def flac_of_silence(*, minutes: int) -> bytes:
