@@ -110,7 +110,8 @@ def create_app(
     admin = AdminRoutes(engine).router
     app.include_router(admin, dependencies=[Depends(require_operator)], responses=documented.GUARDED)
     app.include_router(RealtimeRoutes(settings, engine, gate, draining).router)
-    app.include_router(HealthRoutes(engine, metrics, draining, stuck_s=settings.stuck_s).router)
+    guards = [Depends(require_operator)] if settings.metrics_key else []
+    app.include_router(HealthRoutes(engine, metrics, draining, stuck_s=settings.stuck_s, guards=guards).router)
     errors.install(app)
     documented.describe(app)
     app.add_middleware(Crowd, most=settings.max_connections, on_refused=lambda: metrics.rejected("connections"))

@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     keys_file: Path | None = Field(
         default=None, description="File of more keys with their scopes (`wren keys`); read again when it changes."
     )
+    metrics_key: bool = Field(
+        default=False, description="Whether `/metrics` needs a key of the scope `admin`, as what operators do."
+    )
     requests_per_minute: int | None = Field(
         default=None,
         ge=1,

@@ -42,11 +42,11 @@ class InsufficientScope(WrenError, PermissionError):
 
 
 class NotLocal(WrenError, PermissionError):
-    """The server has no keys, and somebody from elsewhere wants to change what it serves."""
+    """The server has no keys, and somebody from elsewhere wants to do what is for operators."""
 
     def __init__(self) -> None:
         super().__init__(
-            "Without API keys only a program on the server's own machine may change what it serves. "
+            "Without API keys only a program on the server's own machine may do what is for operators. "
             "Set WREN_API_KEYS and send one of them, or ask from there."
         )
 
@@ -114,7 +114,7 @@ def _check_origin(websocket: HTTPConnection) -> None:
 
 
 def check_operator(connection: HTTPConnection, keyring: Keyring) -> Caller:
-    """Let a request pass that changes what is served: with a key for it, or where there are none from this machine.
+    """Let a request pass that is for operators: with a key for it, or where there are none from this machine.
 
     A page that a browser on this machine happens to show is not from this machine, whatever name it has its own server
     known by.

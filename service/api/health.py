@@ -1,17 +1,19 @@
-"""`/health/…`, `/metrics` and the page at `/`: for those who run the server. They need no key.
+"""`/health/…`, `/metrics` and the page at `/`: for those who run the server. They need no key, but metrics may.
 
 None of them waits for anything: they answer from what the engine has at hand.
 """
 
+from collections.abc import Sequence
 from html import escape
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
+from fastapi.params import Depends
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
-from service.api.documented import TEXT
+from service.api.documented import TEXT, failures
 from service.api.draining import Draining
 from service.engine.types import Engine, Load
 from service.metrics import Metrics
@@ -106,9 +108,11 @@ def _status(load: Load, *, stalled_limit_s: float) -> tuple[Status, str | None]:
 
 
 class HealthRoutes:
-    """Health, metrics and the index."""
+    """Health, metrics and the index. `guards` are passed by who asks for the metrics."""
 
-    def __init__(self, engine: Engine, metrics: Metrics, draining: Draining, *, stuck_s: float) -> None:
+    def __init__(
+        self, engine: Engine, metrics: Metrics, draining: Draining, *, stuck_s: float, guards: Sequence[Depends] = ()
+    ) -> None:
         self._engine = engine
         self._metrics = metrics
         self._draining = draining
@@ -136,7 +140,11 @@ class HealthRoutes:
             self.metrics,
             methods=["GET"],
             response_class=Response,
-            responses={200: {"content": {CONTENT_TYPE_LATEST.partition(";")[0]: TEXT}}},
+            dependencies=guards,
+            responses={
+                200: {"content": {CONTENT_TYPE_LATEST.partition(";")[0]: TEXT}},
+                **(failures(401, 403) if guards else {}),
+            },
         )
 
     async def live(self) -> Alive:

@@ -1,6 +1,10 @@
+from pathlib import Path
+
+import httpx
 import pytest
 
 from service.api.health import readiness
+from service.api.keys_file import Key, Scope, digest_of, write_keys
 from service.engine.fake import FakeEngine, model_info
 from service.engine.types import Load, ModelInfo
 from tests.api.speech import FOX, app_of, client_of
@@ -100,6 +104,31 @@ async def test_operation_needs_no_key() -> None:
     async with client_of(app_of(FakeEngine(FOX), api_keys=("k",))) as client:
         for path in ("/", "/health/live", "/health/ready", "/health/startup", "/metrics", "/openapi.json"):
             assert (await client.get(path)).status_code == 200
+
+
+@pytest.mark.anyio
+async def test_metrics_may_need_an_operators_key(tmp_path: Path) -> None:
+    file = tmp_path / "keys.toml"
+    scopes: dict[str, Scope] = {"phone": "transcribe", "ops": "admin"}
+    write_keys(file, [Key(name, digest_of(name), frozenset({scope})) for name, scope in scopes.items()])
+    async with client_of(app_of(FakeEngine(FOX), keys_file=file, metrics_key=True)) as client:
+        found = {"": await client.get("/metrics")}
+        for name in ("phone", "ops"):
+            found[name] = await client.get("/metrics", headers={"authorization": f"Bearer {name}"})
+        described = (await client.get("/openapi.json")).json()["paths"]["/metrics"]["get"]
+        assert (await client.get("/health/live")).status_code == 200
+    assert {name: answer.status_code for name, answer in found.items()} == {"": 401, "phone": 403, "ops": 200}
+    assert found[""].json()["error"]["code"] == "invalid_api_key"
+    assert set(described["responses"]) == {"200", "401", "403"}
+    assert described["security"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("address", "status"), [("127.0.0.1", 200), ("10.0.0.7", 403)])
+async def test_without_keys_metrics_are_kept_to_the_machine_itself(address: str, status: int) -> None:
+    transport = httpx.ASGITransport(app_of(FakeEngine(FOX), metrics_key=True), client=(address, 5000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://wren") as client:
+        assert (await client.get("/metrics")).status_code == status
 
 
 @pytest.mark.anyio
