@@ -114,6 +114,12 @@ def create_app(
     app.include_router(HealthRoutes(engine, metrics, draining, stuck_s=settings.stuck_s, guards=guards).router)
     errors.install(app)
     documented.describe(app)
+    _surround(app, settings, metrics, draining)
+    return app
+
+
+def _surround(app: FastAPI, settings: Settings, metrics: Metrics, draining: Draining) -> None:
+    """What every request goes through, the innermost first."""
     app.add_middleware(Crowd, most=settings.max_connections, on_refused=lambda: metrics.rejected("connections"))
     app.add_middleware(Tracing, metrics=metrics, draining=draining, log_text=settings.log_text)
     app.add_middleware(SafeHeaders)
@@ -126,7 +132,6 @@ def create_app(
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
         )
-    return app
 
 
 async def _description() -> RedirectResponse:

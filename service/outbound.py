@@ -6,6 +6,7 @@ answers differently the second time (DNS rebinding) gains nothing. Redirects are
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
@@ -55,11 +56,19 @@ async def resolve(host: str, port: int) -> Sequence[str]:
 class CheckedTransport(httpx.AsyncBaseTransport):
     """Connects to checked addresses only; a host that is listed in `hosts` may be private."""
 
-    def __init__(self, hosts: frozenset[str] = frozenset(), resolver: Resolve = resolve) -> None:
+    def __init__(
+        self,
+        hosts: frozenset[str] = frozenset(),
+        resolver: Resolve = resolve,
+        *,
+        certificates: ssl.SSLContext | None = None,
+    ) -> None:
+        """Resolve with `resolver`, and trust `certificates`, by default those that httpx does."""
         self._hosts = frozenset(host.lower() for host in hosts)
         self._resolve = resolver
         # No connection is kept: one that was made for a name must not serve another name of the same address.
-        self._inner = httpx.AsyncHTTPTransport(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._inner = httpx.AsyncHTTPTransport(verify=certificates or True, trust_env=False, limits=limits)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The answer of the first checked address.

@@ -102,6 +102,13 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds of audio in work beyond which more is refused with 429; unset suits the memory there is.",
     )
+    fetch_urls: bool = Field(
+        default=False, description="Whether recordings are fetched from URLs that clients name, from public hosts."
+    )
+    fetch_hosts: Listed = Field(
+        default=(), description="Comma-separated hosts from which alone they are fetched; these may be private."
+    )
+    fetch_s: float = Field(default=300, gt=0, description="Seconds that fetching a recording may take in all.")
     spool_mib: float = Field(
         default=16,
         ge=0,
@@ -245,7 +252,7 @@ class Settings(BaseSettings):
             parse_signing_secret(value.get_secret_value())
         return value
 
-    @field_validator("api_keys", "cors_origins", "ladder", "webhook_hosts", mode="before")
+    @field_validator("api_keys", "cors_origins", "ladder", "fetch_hosts", "webhook_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

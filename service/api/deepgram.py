@@ -5,25 +5,28 @@ import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from service.api.bodies import read_json
 from service.api.client import client_of
 from service.api.deepgram_errors import REQUEST_ID_HEADER, RefusalBody, refusal
 from service.api.deepgram_options import ListenOptions, engine_name, parse
 from service.api.deepgram_results import ListenBody, metadata_body, results_body
 from service.api.documented import failures
 from service.api.errors import stopping
+from service.api.fetching import OFF, Fetcher, FetchLimits
 from service.api.gate import Gate
 from service.api.presence import while_present
 from service.api.spool import Spool, Upload
 from service.api.tracing import trace_of
-from service.api.uploads import UploadLimits, read_bare
+from service.api.uploads import UploadLimits, UploadStalled, read_bare
 from service.engine import types as engine_types
 from service.engine.types import Engine, Served
 from service.errors import EmptyAudio, OptionError, WrenError
@@ -39,11 +42,18 @@ _OTHER_METHODS = ("GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _log = logging.getLogger(__name__)
 
 
+class _Address(BaseModel):
+    """The body that says where the recording is; whatever else is in it means nothing here."""
+
+    url: str
+
+
 class ListenRoutes:
     """The route. It checks the key itself: whatever goes wrong here is told in Deepgram's words."""
 
     def __init__(self, settings: Settings, engine: Engine, spool: Spool, gate: Gate) -> None:
         self._gate = gate
+        self._fetcher = Fetcher(FetchLimits.of(settings), spool)
         self._engine = engine
         self._limits = UploadLimits(settings.max_upload_bytes, settings.upload_idle_s)
         self._spool = spool
@@ -54,7 +64,7 @@ class ListenRoutes:
             methods=["POST"],
             response_model=ListenBody,
             responses=failures(*DOCUMENTED, body=RefusalBody),
-            openapi_extra=_documented(),
+            openapi_extra=_documented(fetching=settings.fetch_urls),
         )
         self.router.add_api_route(PATH, self.refuse, methods=list(_OTHER_METHODS), include_in_schema=False)
 
@@ -100,16 +110,27 @@ class ListenRoutes:
 
     @asynccontextmanager
     async def _received(self, request: Request) -> AsyncIterator[Upload]:
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
-            raise OptionError(
-                "This server fetches no recordings from elsewhere. Send the bytes of the file as the body.", param="url"
-            )
         began_s = time.perf_counter()
-        async with read_bare(request, limits=self._limits, spool=self._spool) as upload:
-            trace_of(request).stage_ms["upload"] = (time.perf_counter() - began_s) * 1000
+        async with AsyncExitStack() as stack:
+            if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
+                stage, upload = "fetch", await self._fetched(request, stack)
+            else:
+                reading = read_bare(request, limits=self._limits, spool=self._spool)
+                stage, upload = "upload", await stack.enter_async_context(reading)
+            trace_of(request).stage_ms[stage] = (time.perf_counter() - began_s) * 1000
             if upload.size == 0:
                 raise EmptyAudio
             yield upload
+
+    async def _fetched(self, request: Request, stack: AsyncExitStack) -> Upload:
+        if not self._fetcher.enabled:
+            raise OptionError(f"{OFF} as the body.", param="url")
+        try:
+            async with asyncio.timeout(self._limits.idle_s):
+                address = await read_json(request, _Address)
+        except TimeoutError as error:
+            raise UploadStalled(idle_s=self._limits.idle_s) from error
+        return await while_present(request.receive, stack.enter_async_context(self._fetcher.fetched(address.url)))
 
 
 def _stopping() -> HTTPException:
@@ -140,14 +161,16 @@ def _digest(audio: bytes | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _documented() -> dict[str, object]:
+def _documented(*, fetching: bool) -> dict[str, object]:
     """The query and the body as OpenAPI has them; the route reads them itself, so FastAPI cannot know."""
     schema = ListenOptions.model_json_schema()
     parameters = [
         {"name": name, "in": "query", "required": False, "description": one.pop("description", ""), "schema": one}
         for name, one in schema["properties"].items()
     ]
-    recording = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    recording: dict[str, object] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    if fetching:
+        recording["application/json"] = {"schema": _Address.model_json_schema()}
     return {
         "parameters": parameters,
         "requestBody": {"required": True, "content": recording},

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
 from service.api.errors import failure_of
+from service.api.fetching import FetchFailed
 from service.errors import ModelNotFound
 
 REQUEST_ID_HEADER = "dg-request-id"
@@ -34,6 +35,10 @@ CODES = {
 """By status. Deepgram documents those of 400, 401, 403 and 429; the others are named alike."""
 
 
+NOT_FETCHED = "REMOTE_CONTENT_ERROR"
+"""Deepgram's code, with 400, for an address whose recording cannot be had."""
+
+
 class RefusalBody(BaseModel):
     """What a failed request is answered with."""
 
@@ -47,6 +52,7 @@ def refusal(error: Exception, *, request_id: str) -> JSONResponse:
     failure = failure_of(error)
     status = 400 if isinstance(error, ModelNotFound) else failure.status
     message = failure.detail.message
-    body = RefusalBody(err_code=CODES.get(status, f"HTTP_{status}"), err_msg=message, request_id=request_id)
+    code = NOT_FETCHED if isinstance(error, FetchFailed) else CODES.get(status, f"HTTP_{status}")
+    body = RefusalBody(err_code=code, err_msg=message, request_id=request_id)
     named = {REQUEST_ID_HEADER: request_id, ERROR_HEADER: _UNFIT.sub("?", message)[:MOST_HEADER]}
     return JSONResponse(body.model_dump(), status, {**failure.headers, **named})

@@ -54,6 +54,11 @@ LOADED = failures(503)
 TEXT: JsonSchemaValue = {"schema": {"type": "string"}}
 """The content of an answer that is text."""
 
+EVENTS: JsonSchemaValue = {
+    "schema": {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]},
+}
+"""The content of an answer that is server-sent events: what is said of each."""
+
 _SCHEME = "API key"
 
 

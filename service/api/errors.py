@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from service.api.auth import ForeignOrigin, InsufficientScope, InvalidKey, NotLocal
+from service.api.fetching import FetchFailed
 from service.api.quota import RateLimited
 from service.api.uploads import UploadStalled
 from service.errors import (
@@ -165,6 +166,9 @@ def _request_failure(error: WrenError) -> Failure:
     match error:
         case OptionError():
             return Failure(400, ErrorDetail(message=message, type=INVALID_REQUEST, param=error.param))
+        case FetchFailed():
+            detail = ErrorDetail(message=message, type=INVALID_REQUEST, param="url", code=f"url_{error.why}")
+            return Failure(400, detail)
         case JobConflict():
             return Failure(409, ErrorDetail(message=message, type=INVALID_REQUEST, code=error.code))
         case Overloaded() | JobsFull() | RateLimited():

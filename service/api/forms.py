@@ -108,6 +108,9 @@ class TranscriptionForm(BaseModel):
     model: str = Field(
         description="A model of `/v1/models`, `model:variant`, `auto`, or a cloud name.", examples=["auto"]
     )
+    url: str | None = Field(
+        default=None, description="Extra: where the recording is, in place of `file`, if this server fetches any."
+    )
     language: Language = Field(default=None, examples=["en"], description="ISO-639-1 code; left out, it is detected.")
     languages: tuple[Language, ...] = Field(
         default=(), examples=[["en", "de"]], description="Candidates that the detection chooses among."

@@ -9,6 +9,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -21,10 +22,12 @@ from service.api.bodies import explained
 from service.api.client import Caller, client_of, noted
 from service.api.documented import ASKED, LOADED, UPLOADED, failures
 from service.api.errors import ErrorDetail, failure_of
+from service.api.fetching import Fetcher, FetchLimits
 from service.api.fields import gather
 from service.api.formats import render
 from service.api.forms import LIST_FIELDS, ResponseFormat, TranscriptionForm
-from service.api.openai import TRANSCRIBED, the_file
+from service.api.openai import TRANSCRIBED, form_documented
+from service.api.recordings import recording
 from service.api.selection import select
 from service.api.spool import Spool
 from service.api.uploads import UploadLimits, read_form
@@ -43,6 +46,13 @@ KEPT = ASKED | LOADED
 
 MOST_KEY = 255
 """Characters of an Idempotency-Key."""
+
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": MOST_KEY},
+}
 
 MOST_URL = 2048
 
@@ -127,6 +137,7 @@ class JobRoutes:
         """Make them; `taking` is what the one that takes recordings depends on."""
         self._settings, self._engine, self._spool, self._jobs = settings, engine, spool, jobs
         self._limits = UploadLimits(settings.max_upload_bytes, settings.upload_idle_s)
+        self._fetcher = Fetcher(FetchLimits.of(settings), spool)
         self.router = APIRouter(tags=["jobs"])
         add, one = self.router.add_api_route, f"{PATH}/{{id}}"
         add(
@@ -137,7 +148,7 @@ class JobRoutes:
             dependencies=taking,
             response_model=JobBody,
             responses=UPLOADED | failures(409),
-            openapi_extra=_documented(),
+            openapi_extra=form_documented(JobForm, fetching=settings.fetch_urls) | {"parameters": [_KEY]},
         )
         add(PATH, self.index, methods=["GET"], response_model=JobList, responses=KEPT)
         add(one, self.show, methods=["GET"], response_model=JobBody, responses=KEPT)
@@ -153,9 +164,10 @@ class JobRoutes:
 
     async def create(self, request: Request, response: Response) -> JobBody:
         """Accept a recording; it is answered once it is kept, and will be recognised whatever happens."""
-        async with read_form(request, limits=self._limits, spool=self._spool) as upload_form:
+        async with AsyncExitStack() as stack:
+            upload_form = await stack.enter_async_context(read_form(request, limits=self._limits, spool=self._spool))
             form = _parsed(upload_form.fields)
-            upload = the_file(upload_form)
+            upload = await recording(request, upload_form, form.url, self._fetcher, stack)
             new = NewJob(
                 id=f"job_{uuid.uuid4().hex}",
                 client=client_of(request),
@@ -316,16 +328,3 @@ def _fraction(job: Job) -> float:
 
 def _whole(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds)
-
-
-def _documented() -> dict[str, object]:
-    """The form as OpenAPI has it; the route reads the body itself, so FastAPI cannot know it."""
-    schema = JobForm.model_json_schema()
-    schema["properties"] = {"file": {"type": "string", "format": "binary"}, **schema["properties"]}
-    schema["required"] = ["file", *schema["required"]]
-    text = {"type": "string", "minLength": 1, "maxLength": MOST_KEY}
-    key = {"name": "Idempotency-Key", "in": "header", "required": False, "schema": text}
-    return {
-        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}},
-        "parameters": [key],
-    }

@@ -7,26 +7,27 @@ from fastapi import APIRouter, Request, Response
 from pydantic.json_schema import JsonSchemaValue
 
 from service.api.client import client_of
-from service.api.documented import TEXT, UPLOADED
+from service.api.documented import EVENTS, TEXT, UPLOADED
 from service.api.events import EventStream, encode
 from service.api.feed import Feed
+from service.api.fetching import Fetcher, FetchLimits
 from service.api.formats import JsonBody, VerboseBody, render
 from service.api.forms import TranscriptionForm, parse
 from service.api.presence import while_present
+from service.api.recordings import recording
 from service.api.selection import select
 from service.api.spool import Spool, Upload
 from service.api.tracing import trace_of
-from service.api.uploads import HOW_TO_SEND, UploadForm, UploadLimits, read_form
+from service.api.uploads import UploadForm, UploadLimits, read_form
 from service.engine import types as engine_types
 from service.engine.types import Engine
-from service.errors import EmptyAudio, OptionError
 from service.recognition.types import Task
 from service.settings import Settings
 
 TRANSCRIBED: JsonSchemaValue = {
     "model": JsonBody | VerboseBody,
     "description": "What was said, in the `response_format` that was asked for, or as server-sent events.",
-    "content": {"text/plain": TEXT, "text/vtt": TEXT, "text/event-stream": TEXT},
+    "content": {"text/plain": TEXT, "text/vtt": TEXT, "text/event-stream": EVENTS},
 }
 
 
@@ -38,6 +39,7 @@ class AudioRoutes:
         self._engine = engine
         self._limits = UploadLimits(settings.max_upload_bytes, settings.upload_idle_s)
         self._spool = spool
+        self._fetcher = Fetcher(FetchLimits.of(settings), spool)
         self.router = APIRouter(tags=["audio"])
         for path, route in (("transcriptions", self.transcribe), ("translations", self.translate)):
             self.router.add_api_route(
@@ -46,7 +48,7 @@ class AudioRoutes:
                 methods=["POST"],
                 response_class=Response,
                 responses={**UPLOADED, 200: TRANSCRIBED},
-                openapi_extra=_documented(),
+                openapi_extra=form_documented(TranscriptionForm, fetching=settings.fetch_urls),
             )
 
     async def transcribe(self, request: Request) -> Response:
@@ -61,7 +63,8 @@ class AudioRoutes:
         async with AsyncExitStack() as stack:
             upload_form = await self._read(request, stack)
             form = parse(upload_form.fields)
-            asked = self._asked(request, form, upload=the_file(upload_form), task=task)
+            upload = await recording(request, upload_form, form.url, self._fetcher, stack)
+            asked = self._asked(request, form, upload=upload, task=task)
             if form.stream:
                 return await self._stream(request, form, asked, stack)
             return await self._whole(request, form, asked)
@@ -105,28 +108,12 @@ class AudioRoutes:
         return EventStream(events, stack.pop_all())
 
 
-def the_file(form: UploadForm) -> Upload:
-    """The one file of a form.
-
-    Raises:
-        OptionError: there is none, there are two, or it came as text.
-        EmptyAudio: it has no bytes.
-    """
-    uploads = [upload for name, upload in form.files if name == "file"]
-    if not uploads and any(name == "file" for name, _ in form.fields):
-        raise OptionError(f"The field 'file' came as text, without a file name. {HOW_TO_SEND}", param="file")
-    if not uploads:
-        raise OptionError(f"The field 'file' is missing. {HOW_TO_SEND}", param="file")
-    if len(uploads) > 1:
-        raise OptionError("The field 'file' was given twice. Send one recording a request.", param="file")
-    if uploads[0].size == 0:
-        raise EmptyAudio
-    return uploads[0]
-
-
-def _documented() -> dict[str, JsonSchemaValue]:
+def form_documented(kind: type[TranscriptionForm], *, fetching: bool) -> dict[str, JsonSchemaValue]:
     """The form as OpenAPI has it; the routes read the body themselves, so FastAPI cannot know it."""
-    schema = TranscriptionForm.model_json_schema()
+    schema = kind.model_json_schema()
     schema["properties"] = {"file": {"type": "string", "format": "binary"}, **schema["properties"]}
-    schema["required"] = ["file", *schema["required"]]
+    if fetching:
+        schema["anyOf"] = [{"required": ["file"]}, {"required": ["url"]}]
+    else:
+        schema["required"] = ["file", *schema["required"]]
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}

@@ -166,14 +166,19 @@ async def read_bare(request: Request, *, limits: UploadLimits, spool: Spool) -> 
     """
     upload = Upload(spool)
     try:
-        async for chunk in _chunks(request, limits):
-            if upload.on_disk or len(chunk) > spool.free_bytes:
-                await asyncio.to_thread(upload.write, chunk)
-            else:
-                upload.write(chunk)
+        await fill(upload, _chunks(request, limits), spool=spool)
         yield upload
     finally:
         upload.close()
+
+
+async def fill(upload: Upload, chunks: AsyncIterator[bytes], *, spool: Spool) -> None:
+    """Write the chunks, off the event loop where that could touch the disk."""
+    async for chunk in chunks:
+        if upload.on_disk or len(chunk) > spool.free_bytes:
+            await asyncio.to_thread(upload.write, chunk)
+        else:
+            upload.write(chunk)
 
 
 async def _read(request: Request, parts: _Parts, limits: UploadLimits) -> None:

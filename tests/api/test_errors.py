@@ -6,6 +6,7 @@ from starlette.exceptions import HTTPException
 
 from service.api.auth import ForeignOrigin, InsufficientScope, InvalidKey, NotLocal
 from service.api.errors import failure_of
+from service.api.fetching import FetchFailed
 from service.api.keys_file import KeysFileInvalid
 from service.api.quota import RateLimited, Refusal
 from service.api.uploads import UploadStalled
@@ -58,6 +59,9 @@ CASES: tuple[tuple[Exception, int, str, str | None, str | None], ...] = (
     (Overloaded(retry_after_s=2.5), 429, "rate_limit_error", None, "overloaded"),
     (RateLimited(Refusal("requests", "5 a minute", 2.5)), 429, "rate_limit_error", None, "rate_limit_exceeded"),
     (DeadlineExceeded(budget_s=2, asked=True), 504, "server_error", None, "deadline_exceeded"),
+    (FetchFailed("refused", "no"), 400, "invalid_request_error", "url", "url_refused"),
+    (FetchFailed("unreachable", "no"), 400, "invalid_request_error", "url", "url_unreachable"),
+    (FetchFailed("status", "no"), 400, "invalid_request_error", "url", "url_status"),
     (RecognitionFailed("no luck"), 500, "server_error", None, "recognition_failed"),
     (JobNotFound("job_1"), 404, "invalid_request_error", None, "job_not_found"),
     (JobConflict("it runs", code="job_not_finished"), 409, "invalid_request_error", None, "job_not_finished"),
