@@ -61,7 +61,8 @@ class SdkClient(Client):
 
     async def file_refusal(self, audio: bytes, **options: Any) -> tuple[int, str] | None:
         try:
-            await self.file(audio, **options)
+            # What is refused for a while would be tried again by 7 when that is over.
+            await self.file(audio, **options, request_options={"max_retries": 0})
         except ApiError as error:
             body: Any = error.body
             return error.status_code or 0, body["err_code"]
