@@ -42,6 +42,9 @@ ABANDONED_S = 24 * 3600.0
 
 T = TypeVar("T")
 
+PREFIX = "wren-job-"
+"""Of the names of temporary files."""
+
 Explain = Callable[[Exception], JobError]
 
 _log = logging.getLogger(__name__)
@@ -97,7 +100,8 @@ class Runner:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        await self._lasting(self._store.open)
+        if await self._lasting(self._store.open) and self._store.folder is not None:
+            await asyncio.to_thread(_tidy, self._store.folder)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sweep())
             for _ in range(self._parallel):
@@ -265,6 +269,12 @@ def _may_pass(error: Exception) -> bool:
     return isinstance(error, ModelUnavailable) or not isinstance(error, WrenError)
 
 
+def _tidy(folder: Path) -> None:
+    """Delete the files of a server that was killed."""
+    for left in folder.glob(f"{PREFIX}*"):
+        left.unlink(missing_ok=True)
+
+
 def _file(folder: Path | None) -> "IO[bytes]":
     """A temporary file beside the jobs: where temporary files are in memory, a long recording would fill it."""
-    return NamedTemporaryFile(prefix="wren-job-", dir=folder)
+    return NamedTemporaryFile(prefix=PREFIX, dir=folder)

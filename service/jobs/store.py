@@ -91,12 +91,14 @@ class JobStore:
         """Where recordings may lie while they are recognised."""
         return self._database.folder
 
-    async def open(self) -> None:
-        """See that it can be used. What the last server left running is free, if no other one is there."""
-        if await self._run(self._database.alone):
+    async def open(self) -> bool:
+        """See that it can be used; whether no other server does, and what the last one left running is free now."""
+        alone = await self._run(self._database.alone)
+        if alone:
             await self._rows("UPDATE jobs SET due_s = 0 WHERE state = 'running'")
         else:
             await self._rows("SELECT id FROM jobs LIMIT 1")
+        return alone
 
     async def close(self) -> None:
         await self._run(self._database.close)

@@ -116,6 +116,14 @@ async def test_the_recording_lies_beside_the_jobs_for_as_long_as_it_is_needed(sh
     assert not audio.exists()
 
 
+async def test_what_a_killed_server_left_is_tidied_up(shop: Shop) -> None:
+    left = shop.folder / f"{runners.PREFIX}left"
+    left.write_bytes(b"recording")
+    async with shop.running(FakeEngine(THREE)):
+        await shop.ended()
+    assert not left.exists()
+
+
 async def test_what_is_stopped_is_resumed_behind_the_last_window(shop: Shop) -> None:
     async with shop.running(FakeEngine(THREE, error=RuntimeError("stop here"), fail_after=2)):  # type: ignore[arg-type]
         await shop.until(lambda job: job.done == 2)
