@@ -32,8 +32,13 @@ WAIT_S = 900.0
 
 LOOK_S = 0.1
 
-FEW = 2
-"""Jobs that are left, below which there is another: one runs whenever the server dies."""
+FEW = 4
+"""Jobs that are left, below which there are others: some run whenever the server dies."""
+
+AT_ONCE = 2
+
+SHORT = 20
+"""Recordings of a few seconds, beside the long ones: theirs are the moments around the end of a job."""
 
 _BEGUN = re.compile(r"job (job_\w+) of \S+ begins at window (\d+)")
 _COMPLETED = re.compile(r"job (job_\w+) completed")
@@ -76,6 +81,7 @@ class Shop:
     def server(self) -> Iterator[LiveServer]:
         self.logs.append(self.folder / f"log{len(self.logs)}")
         settings = {"WREN_MODEL": self.model, "WREN_JOBS_FOLDER": str(self.folder / "jobs")}
+        settings["WREN_JOBS_PARALLEL"] = str(AT_ONCE)
         with wren_serve(self.logs[-1], {"WREN_STORE": str(self.store.absolute()), **settings}) as server:
             yield server
 
@@ -125,9 +131,9 @@ def disturbed(
         with shop.server() as server, server.client() as client:
             death = threading.Timer(draw.uniform(0.05, longest_s), os.kill, (server.pid, signal.SIGKILL))
             death.start()
-            if not pending and _left(client) < FEW:
-                keys[f"key-{number}"] = draw.choice(paths)
-                pending.append(f"key-{number}")
+            for more in range(FEW - len(pending) - _left(client)):
+                keys[f"key-{number}-{more}"] = draw.choice(paths)
+                pending.append(f"key-{number}-{more}")
             pending = [key for key in pending if hand_in(client, keys[key], key) is None]
             again += len(pending)
             death.join()
@@ -185,13 +191,15 @@ def _count(client: httpx.Client) -> int:
 
 
 def main() -> None:
-    parser = options.parser(__doc__, sets=(LONG,))
+    parser = options.parser(__doc__)
     parser.add_argument("--model", default="whisper-tiny.en:int8")
     parser.add_argument("--kills", type=int)
     parser.add_argument("--longest", type=float, default=8.0, help="seconds that a server lives at most")
     parser.add_argument("--seed", type=int, default=8)
     asked = parser.parse_args()
-    utterances = options.utterances(asked)
+    found = options.utterances(asked)
+    long, short = ([u for u in found if (u.set_name == LONG) is wanted] for wanted in (True, False))
+    utterances = long + random.Random(asked.seed).sample(short, min(SHORT, len(short)))
     paths = [u.path for u in utterances]
     kills = int(options.size(asked, asked.kills, full=30, trial=3))
     with TemporaryDirectory() as folder:

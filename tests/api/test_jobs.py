@@ -1,6 +1,7 @@
 """`/v1/jobs` over an engine that says given transcripts, with keys and without."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from service.api.keys_file import Key, digest_of, write_keys
 from service.engine.fake import FakeEngine
 from service.errors import UndecodableAudio
 from tests.api.speech import FILE, FOX, app_of
+from tests.jobs.keeping import until
+from tests.jobs.test_webhook import Receiver, listening
 
 pytestmark = pytest.mark.anyio
 
@@ -201,3 +204,27 @@ async def test_a_job_outlives_its_server(tmp_path: Path) -> None:
     async with asking(FakeEngine(FOX), tmp_path) as client:
         job = await ended(client, accepted)
         assert (await client.get(str(job["result_url"]))).json()["text"] == FOX.text
+
+
+async def test_the_end_is_told_to_whom_the_client_named(tmp_path: Path) -> None:
+    receiver = Receiver(200)
+    async with listening(receiver) as port:
+        settings = {"webhook_secret": SECRET, "webhook_hosts": ("127.0.0.1",)}
+        async with asking(FakeEngine(FOX), tmp_path, **settings) as client:
+            accepted = await post(client, {"webhook_url": f"http://127.0.0.1:{port}/told"})
+            assert accepted.json()["webhook"]["status"] == "none"
+            job = await ended(client, accepted)
+            await until(lambda: receiver.requests)
+            async with asyncio.timeout(10.0):
+                while (await client.get(f"/v1/jobs/{job['id']}")).json()["webhook"]["status"] == "waiting":  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            told = (await client.get(f"/v1/jobs/{job['id']}")).json()["webhook"]
+    assert (told["status"], told["attempts"]) == ("delivered", 1)
+    ((_, body),) = receiver.requests
+    message = json.loads(body)
+    assert (message["type"], message["data"]["id"], message["timestamp"]) == (
+        "job.completed",
+        job["id"],
+        job["ended_at"],
+    )
+    assert "fox" not in body.decode()

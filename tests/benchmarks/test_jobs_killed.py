@@ -17,5 +17,5 @@ def test_every_job_finishes_once_with_the_same_text(tmp_path: Path) -> None:
         tmp_path, [long], model="whisper-tiny.en:int8", store=ROOT / ".store", kills=4, longest_s=3.0, seed=1
     )
     assert outcome.well, outcome
-    assert outcome.keys >= 2
+    assert outcome.keys >= 4
     assert outcome.resumed >= 1, "a kill came between two windows"
