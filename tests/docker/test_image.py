@@ -11,21 +11,32 @@ from service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
+STAGES = dict(re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL))
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 
 
+def test_every_image_is_made_of_the_one_that_is_hardened() -> None:
+    assert re.findall(r"^FROM served AS (\S+)$", DOCKERFILE, re.MULTILINE) == ["gpu", "cpu"]
+    assert list(STAGES)[-1] == "cpu", "what is built by default is the last"
+
+
 def test_the_image_runs_as_nobody_that_owns_anything() -> None:
-    final = DOCKERFILE.split("FROM ")[-1]
-    user = re.search(r"^USER (\d+):\d+$", final, re.MULTILINE)
-    assert user is not None
-    assert int(user[1]) > 0
+    users = {stage: re.findall(r"^USER (\d+):\d+$", text, re.MULTILINE) for stage, text in STAGES.items()}
+    (user,) = users["served"]
+    assert int(user) > 0
+    assert not users["gpu"] + users["cpu"]
 
 
 @pytest.mark.parametrize(
     "instruction", ["HEALTHCHECK", "STOPSIGNAL SIGTERM", 'VOLUME ["/models", "/tmp"]', "ENTRYPOINT ["]
 )
 def test_the_image_says_how_it_is_run(instruction: str) -> None:
-    assert f"\n{instruction}" in DOCKERFILE.split("FROM ")[-1]
+    assert f"\n{instruction}" in STAGES["served"]
+
+
+def test_torch_is_in_the_image_for_gpus_alone() -> None:
+    assert "--from=torch" in STAGES["gpu"]
+    assert not [stage for stage in ("served", "cpu", "build", "models") if "torch" in STAGES[stage]]
 
 
 def test_what_the_build_copies_is_there_and_sent_to_it() -> None:
