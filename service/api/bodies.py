@@ -62,7 +62,9 @@ def explained(error: ValidationError) -> OptionError:
     details = error.errors()[0]
     cause = details.get("ctx", {}).get("error")
     if isinstance(cause, OptionError):
-        return cause
+        # Another one: raised again, that one would have as its cause what holds it, which nothing could ever free, for
+        # pydantic's error is not Python's to look into.
+        return OptionError(str(cause), param=cause.param)
     param = str(details["loc"][0])
     if details["type"] == "missing":
         return OptionError(f"The field '{param}' is missing.", param=param)

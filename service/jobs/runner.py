@@ -10,6 +10,7 @@ import math
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -17,7 +18,15 @@ from typing import IO, TypeVar
 
 from model_store.manifest import Manifest
 from service.engine.types import Engine, Request, Resumption, Served, WindowDone
-from service.errors import JobsUnavailable, ModelNotFound, ModelUnavailable, NoRoom, Overloaded, WrenError
+from service.errors import (
+    JobsUnavailable,
+    ModelNotFound,
+    ModelUnavailable,
+    NoRoom,
+    Overloaded,
+    RecognitionFailed,
+    WrenError,
+)
 from service.jobs.store import JobStore
 from service.jobs.types import End, Job, JobError, JobObserver
 from service.racing import Overtaken, unless
@@ -33,8 +42,14 @@ LOOK_S = 1.0
 PAUSE_S = 5.0
 """Before what failed is tried again; as often longer as it was tried."""
 
-MOST_ATTEMPTS = 10
-"""How often a job is begun without getting on. One that takes the server down each time must not do so for ever."""
+MOST_FAILURES = 10
+"""How often a job is tried again that got no further for a reason that may pass."""
+
+PATIENT = 10
+"""How often a job is begun without getting on before that is taken to be its fault: from then on there are pauses."""
+
+MOST_ATTEMPTS = 20
+"""How often it is begun at all: one that takes the server down each time must not do so for ever."""
 
 SWEEP_S = 60.0
 ABANDONED_S = 24 * 3600.0
@@ -100,7 +115,7 @@ class Runner:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        if await self._lasting(self._store.open) and self._store.folder is not None:
+        if await self._lasting(partial(self._store.open, patient=PATIENT)) and self._store.folder is not None:
             await asyncio.to_thread(_tidy, self._store.folder)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sweep())
@@ -157,7 +172,7 @@ class Runner:
     async def _recognised(self, job: Job, owner: str) -> Served:
         """All windows that were not done before, each kept."""
         if job.attempts > MOST_ATTEMPTS:
-            raise RuntimeError(f"it was begun {MOST_ATTEMPTS} times and never got on")
+            raise RecognitionFailed(f"it was begun {MOST_ATTEMPTS} times and its server ended each time")
         chosen: list[Manifest] = []
 
         def choose(manifest: Manifest, _reason: str) -> None:
@@ -204,7 +219,7 @@ class Runner:
         elif isinstance(error, Overloaded | NoRoom):
             pause_s = getattr(error, "retry_after_s", PAUSE_S)
             await self._store.hand_back(job.id, owner, due_s=time.time() + pause_s, counted=False)
-        elif _may_pass(error) and job.attempts < MOST_ATTEMPTS:
+        elif _may_pass(error) and job.attempts < MOST_FAILURES:
             _log.warning("job %s is tried again in %.0f s", job.id, pause_s, exc_info=error)
             await self._store.hand_back(job.id, owner, due_s=time.time() + pause_s, counted=True)
         else:
@@ -218,13 +233,12 @@ class Runner:
         """Hold the job; returns when it is not the owner's any more."""
         while not dropped.is_set():
             try:
+                if not await self._store.renew(job.id, owner, until_s=time.time() + lease_s(job.attempts)):
+                    return
+            except JobsUnavailable as error:  # the lease may last until it can be written again
+                _log.warning("job %s could not be held: %s", job.id, error)
+            with suppress(TimeoutError):
                 await asyncio.wait_for(dropped.wait(), RENEW_S)
-            except TimeoutError:
-                try:
-                    if not await self._store.renew(job.id, owner, until_s=time.time() + LEASE_S):
-                        return
-                except JobsUnavailable as error:  # the lease may last until it can be written again
-                    _log.warning("job %s could not be held: %s", job.id, error)
 
     async def _sweep(self) -> None:
         while True:
@@ -262,6 +276,11 @@ class Runner:
             else:
                 self._trouble = ""
                 return done
+
+
+def lease_s(attempts: int) -> float:
+    """How long a job is left alone after its server was last heard of: longer, the more servers ended with it."""
+    return LEASE_S * 2.0 ** max(0, attempts - PATIENT)
 
 
 def _may_pass(error: Exception) -> bool:

@@ -91,11 +91,15 @@ class JobStore:
         """Where recordings may lie while they are recognised."""
         return self._database.folder
 
-    async def open(self) -> bool:
-        """See that it can be used; whether no other server does, and what the last one left running is free now."""
+    async def open(self, *, patient: int) -> bool:
+        """See that it can be used; whether no other server does.
+
+        Then what the last one left running is free at once, but for jobs that were begun more often than that.
+        """
         alone = await self._run(self._database.alone)
         if alone:
-            await self._rows("UPDATE jobs SET due_s = 0 WHERE state = 'running'")
+            text = "UPDATE jobs SET due_s = 0 WHERE state = 'running' AND attempts <= :patient"
+            await self._rows(text, {"patient": patient})
         else:
             await self._rows("SELECT id FROM jobs LIMIT 1")
         return alone

@@ -57,6 +57,6 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
 @pytest.fixture
 async def store(database: Database) -> AsyncIterator[JobStore]:
     store = JobStore(database)
-    await store.open()
+    await store.open(patient=10)
     yield store
     await store.close()

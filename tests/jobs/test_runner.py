@@ -15,7 +15,7 @@ from service.engine.fake import FakeEngine, model_info
 from service.engine.types import Resumption
 from service.errors import ModelNotFound, ModelUnavailable, Overloaded, UndecodableAudio, WrenError
 from service.jobs import runner as runners
-from service.jobs.runner import MOST_ATTEMPTS, Runner
+from service.jobs.runner import LEASE_S, MOST_ATTEMPTS, MOST_FAILURES, PATIENT, Runner, lease_s
 from service.jobs.sqlite import SqliteDatabase
 from service.jobs.store import JobStore
 from service.jobs.types import End, Job
@@ -228,7 +228,7 @@ async def test_what_never_passes_is_given_up(shop: Shop, error: WrenError) -> No
     async with shop.running(engine):
         job = await shop.ended()
     assert job.error is not None
-    assert (job.state, len(engine.requests)) == ("failed", MOST_ATTEMPTS)
+    assert (job.state, len(engine.requests)) == ("failed", MOST_FAILURES)
     assert "secret" not in job.error.message
 
 
@@ -237,7 +237,23 @@ async def test_a_job_that_takes_servers_down_is_given_up(shop: Shop) -> None:
         assert await shop.store.claim("killed", now_s=1e6, lease_s=0.0)
     engine = FakeEngine(THREE)
     async with shop.running(engine):
-        assert (await shop.ended()).state == "failed"
+        job = await shop.ended()
+    assert job.error is not None
+    assert (job.state, job.error.code, engine.requests) == ("failed", "recognition_failed", [])
+
+
+def test_servers_that_end_with_a_job_get_longer_and_longer_pauses() -> None:
+    assert {lease_s(attempts) for attempts in range(1, PATIENT + 1)} == {LEASE_S}
+    assert lease_s(PATIENT + 1) == 2 * LEASE_S
+    assert sum(map(lease_s, range(PATIENT, MOST_ATTEMPTS))) > 4 * 3600
+
+
+async def test_after_many_attempts_a_new_server_waits_for_the_lease(shop: Shop) -> None:
+    for _ in range(PATIENT + 1):
+        await shop.store.claim("killed", now_s=1e12, lease_s=0.0)
+    engine = FakeEngine(THREE)
+    async with shop.running(engine):
+        await asyncio.sleep(0.1)
     assert engine.requests == []
 
 

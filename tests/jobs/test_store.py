@@ -169,7 +169,7 @@ async def test_two_servers_never_take_the_same(store: JobStore, request: pytest.
         SqliteDatabase(tmp_path / "jobs") if is_sqlite else PostgresDatabase(request.getfixturevalue("postgres_url"))
     )
     other = JobStore(second)
-    await other.open()
+    await other.open(patient=10)
     for number in range(20):
         await store.add(new_job(str(number)), b"recording", now_s=1.0)
 
@@ -186,15 +186,15 @@ async def test_two_servers_never_take_the_same(store: JobStore, request: pytest.
 
 async def test_what_the_last_server_left_is_free_once_it_is_gone(tmp_path: Path) -> None:
     first, second = JobStore(SqliteDatabase(tmp_path)), JobStore(SqliteDatabase(tmp_path))
-    await first.open()
+    await first.open(patient=10)
     await first.add(new_job(), b"recording", now_s=0.0)
     await first.claim("x", now_s=0.0, lease_s=1e6)
-    await second.open()
+    await second.open(patient=10)
     assert await second.claim("y", now_s=1.0, lease_s=1.0) is None, "the first one is still there"
     await second.close()
     await first.close()  # as the system does for a server that was killed
     third = JobStore(SqliteDatabase(tmp_path))
-    await third.open()
+    await third.open(patient=10)
     assert await third.claim("z", now_s=1.0, lease_s=1.0)
     await third.close()
 
@@ -219,14 +219,14 @@ async def test_where_nothing_can_be_written_there_are_no_jobs(tmp_path: Path) ->
     (tmp_path / "file").write_text("not a folder")
     store = JobStore(SqliteDatabase(tmp_path / "file" / "jobs"))
     with pytest.raises(JobsUnavailable, match="cannot be used"):
-        await store.open()
+        await store.open(patient=10)
     await store.close()
 
 
 async def test_a_database_that_is_away_is_said_to_be_without_its_password() -> None:
     store = JobStore(PostgresDatabase("postgresql://wren:hush@127.0.0.1:1/none"))
     with pytest.raises(JobsUnavailable, match="PostgreSQL cannot be used") as refused:
-        await store.open()
+        await store.open(patient=10)
     await store.close()
     assert "hush" not in str(refused.value)
 
@@ -234,7 +234,7 @@ async def test_a_database_that_is_away_is_said_to_be_without_its_password() -> N
 async def test_a_lost_connection_is_made_again(postgres_url: str) -> None:
     database = PostgresDatabase(postgres_url)
     store = JobStore(database)
-    await store.open()
+    await store.open(patient=10)
     assert database._connection is not None
     database._connection.close()
     with pytest.raises(JobsUnavailable):
