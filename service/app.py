@@ -18,7 +18,7 @@ from service.api.draining import Draining
 from service.api.gate import Gate
 from service.api.headers import SafeHeaders
 from service.api.health import HealthRoutes
-from service.api.jobs import JobRoutes, ended_message, explained_failure
+from service.api.jobs import JobRoutes, Ledger, ended_message, explained_failure
 from service.api.keyring import Keyring
 from service.api.models import ModelRoutes
 from service.api.openai import AudioRoutes
@@ -67,7 +67,7 @@ def create_app(
     keyring = Keyring(settings.keys, file=settings.keys_file)
     limits = Limits(settings.requests_per_minute, settings.audio_seconds_per_minute, settings.concurrency)
     gate = Gate(keyring, Quotas(limits, on_refused=metrics.rejected))
-    jobs = Jobs(settings, engine, explain=explained_failure, body=ended_message, observer=metrics)
+    jobs = Jobs(settings, engine, explain=explained_failure, body=ended_message, observer=Ledger(metrics, gate.charge))
 
     async def run_jobs() -> None:
         await draining.unless_begun(jobs.run())  # others may take them then

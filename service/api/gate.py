@@ -34,6 +34,12 @@ class Gate:
         allowance.admit()
         return caller
 
+    def charge(self, client: str, audio_s: float) -> None:
+        """For what was recognised while nobody waited for it."""
+        key = self._keyring.named(client)
+        caller = Caller(client, by_key=True, limits=key.limits) if key else Caller(client)
+        self._quotas.allowance(payer(caller), caller.limits).reach(audio_s)
+
 
 def payer(caller: Caller) -> str:
     """Whose quota it is: that of the key, else of the address or, in IPv6, of the network that a site is given."""

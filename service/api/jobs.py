@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -34,7 +34,8 @@ from service.api.uploads import UploadLimits, read_form
 from service.engine.types import Engine
 from service.errors import JobNotFound, OptionError
 from service.jobs.desk import Jobs
-from service.jobs.types import Brief, HookState, Job, JobError, NewJob, State
+from service.jobs.types import Brief, End, HookState, Job, JobError, NewJob, State, Tried
+from service.metrics import Metrics
 from service.outbound import DestinationRefused, check_url
 from service.recognition.types import Task
 from service.settings import Settings
@@ -126,6 +127,24 @@ class EndedMessage(BaseModel):
     type: str
     timestamp: int
     data: JobBody
+
+
+class Ledger:
+    """Counts what becomes of jobs, and charges clients what was recognised for them."""
+
+    def __init__(self, metrics: Metrics, charge: Callable[[str, float], None]) -> None:
+        self._metrics, self._charge = metrics, charge
+
+    def job_ended(self, end: End, *, client: str, variant: str | None = None, audio_s: float | None = None) -> None:
+        self._metrics.job_ended(end, variant=variant, audio_s=audio_s)
+        if end == "completed" and audio_s is not None:
+            self._charge(client, audio_s)
+
+    def jobs_counted(self, *, queued: int, running: int) -> None:
+        self._metrics.jobs_counted(queued=queued, running=running)
+
+    def webhook_tried(self, outcome: Tried) -> None:
+        self._metrics.webhook_tried(outcome)
 
 
 class JobRoutes:

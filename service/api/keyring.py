@@ -61,6 +61,11 @@ class Keyring:
         found = [key for key in (*self._listed, *self._filed) if hmac.compare_digest(key.digest, digest)]
         return found[0] if found else None
 
+    def named(self, name: str) -> Key | None:
+        """The key of this name, for what was asked for with it before."""
+        self._read_again()
+        return next((key for key in (*self._listed, *self._filed) if key.name == name), None)
+
     def _read_again(self) -> None:
         if self._file is None or (version := _version(self._file)) == self._version:
             return

@@ -156,7 +156,7 @@ class Jobs:
         self._runner.drop(job.id)
         if cancelled is None:
             return await self.get(job.id)
-        self._observer.job_ended("cancelled")
+        self._observer.job_ended("cancelled", client=job.client)
         return cancelled
 
     async def remove(self, job: Job) -> None:

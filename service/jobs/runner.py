@@ -254,7 +254,7 @@ class Runner:
 
     def _tell(self, job: Job | None, end: End, when: str = "") -> None:
         if job is not None:  # else it was cancelled, or taken, at the last moment
-            self._observer.job_ended(end, variant=job.variant, audio_s=job.duration_s)
+            self._observer.job_ended(end, client=job.client, variant=job.variant, audio_s=job.duration_s)
             _log.info("job %s %s%s: %d windows by %s", job.id, end, when, job.done, job.variant)
 
     async def _news_or(self, timeout_s: float) -> None:

@@ -15,6 +15,10 @@ HookState = Literal["none", "waiting", "delivered", "given_up"]
 """Of the webhook: there is none, it is yet to be told, it was, it could not be."""
 
 
+Tried = Literal["delivered", "refused", "given_up"]
+"""What came of telling a webhook."""
+
+
 @dataclass(frozen=True, slots=True)
 class Brief:
     """What is asked of the engine; its fields are those of `service.engine.types.Request`."""
@@ -96,8 +100,8 @@ class Job:
 class JobObserver(Protocol):
     """Told of what becomes of jobs, on the event loop."""
 
-    def job_ended(self, end: End, *, variant: str | None = None, audio_s: float | None = None) -> None: ...
+    def job_ended(self, end: End, *, client: str, variant: str | None = None, audio_s: float | None = None) -> None: ...
 
     def jobs_counted(self, *, queued: int, running: int) -> None: ...
 
-    def webhook_tried(self, outcome: Literal["delivered", "refused", "given_up"]) -> None: ...
+    def webhook_tried(self, outcome: Tried) -> None: ...

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from service.api.keys_file import Key, digest_of, write_keys
+from service.api.quota import Limits
 from service.engine.fake import FakeEngine
 from service.errors import UndecodableAudio
 from tests.api.speech import FILE, FOX, app_of
@@ -100,6 +101,20 @@ async def test_why_it_failed_is_told(tmp_path: Path) -> None:
         }
         refused = await client.get(f"{accepted.headers['location']}/result")
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "job_failed")
+
+
+async def test_the_seconds_of_a_job_are_charged_when_it_is_completed(tmp_path: Path) -> None:
+    file = tmp_path / "keys.toml"
+    limits = {"a": Limits(audio_seconds_per_minute=8), "b": Limits()}
+    write_keys(file, [Key(name, digest_of(name), frozenset({"transcribe"}), limit) for name, limit in limits.items()])
+    async with asking(FakeEngine(FOX), tmp_path, keys_file=file) as client:
+        a, b = {"authorization": "Bearer a"}, {"authorization": "Bearer b"}
+        jobs = [(whose, await post(client, **whose)) for whose in (a, b)]
+        assert [(await ended(client, job, **whose))["status"] for whose, job in jobs] == ["completed"] * 2
+        refused = await post(client, **a)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+        assert (await post(client, **b)).status_code == 202
+        assert (await client.get(jobs[0][1].headers["location"] + "/result", headers=a)).status_code == 200
 
 
 async def test_a_job_can_be_forgotten(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class Told:
     ends: list[tuple[End, str | None, float | None]] = field(default_factory=list)
     counts: list[tuple[int, int]] = field(default_factory=list)
 
-    def job_ended(self, end: End, *, variant: str | None = None, audio_s: float | None = None) -> None:
+    def job_ended(self, end: End, *, client: str, variant: str | None = None, audio_s: float | None = None) -> None:
         self.ends.append((end, variant, audio_s))
 
     def jobs_counted(self, *, queued: int, running: int) -> None:
