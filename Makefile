@@ -101,6 +101,12 @@ lock:
 	@$(PYTHON) -m venv --clear build/lock
 	@build/lock/bin/python -m pip install --quiet --upgrade pip setuptools -e .
 	@{ sed -n '/^#/p' requirements.lock; $(FREEZE); } > build/base.lock
+	@for name in otel postgres; do \
+		$(PYTHON) -m venv --clear build/extra; \
+		build/extra/bin/python -m pip install --quiet --upgrade -c build/base.lock pip setuptools -e ".[$$name]"; \
+		{ sed -n '/^#/p' requirements-$$name.lock; build/extra/bin/python -m pip freeze --all --exclude wren-asr \
+			| grep -vixFf build/base.lock; } > build/$$name.lock; \
+	done
 	@build/lock/bin/python -m pip install --quiet -e '.[dev]'
 	@{ sed -n '/^#/p' requirements-dev.lock; $(FREEZE) | grep -vxFf build/base.lock | grep -vE '$(UNUSED)|$(CUDA)' \
 		| sed '/^torch==/s/+.*//'; } > build/dev.lock
@@ -111,7 +117,7 @@ lock:
 	@$(PYTHON) -m venv --clear build/lock
 	@build/lock/bin/python -m pip install --quiet cyclonedx-bom pip-audit
 	@{ sed -n '/^#/p' requirements-audit.lock; build/lock/bin/python -m pip freeze; } > build/audit.lock
-	@for name in base dev cuda audit; do mv build/$$name.lock requirements$$([ $$name = base ] || echo -$$name).lock; done
+	@for name in base otel postgres dev cuda audit; do mv build/$$name.lock requirements$$([ $$name = base ] || echo -$$name).lock; done
 
 build/audit/.done: requirements-audit.lock
 	@$(PYTHON) -m venv --clear build/audit

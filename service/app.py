@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -33,6 +34,14 @@ from service.jobs.desk import Jobs
 from service.metrics import Metrics
 from service.settings import Settings
 
+if TYPE_CHECKING:  # what needs an extra, or a FastAPI that is newer than need be
+    from fastapi.telemetry import TelemetryConfig
+
+    from service.api.spans import Spans
+
+NO_TELEMETRY: "TelemetryConfig" = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's own, which records what exceptions say; versions before it had one take no notice."""
+
 EXPOSED_HEADERS = (
     "x-request-id",
     "openai-processing-ms",
@@ -52,7 +61,11 @@ EXPOSED_HEADERS = (
 
 
 def create_app(
-    settings: Settings, engine: Engine, metrics: Metrics | None = None, draining: Draining | None = None
+    settings: Settings,
+    engine: Engine,
+    metrics: Metrics | None = None,
+    draining: Draining | None = None,
+    spans: "Spans | None" = None,
 ) -> FastAPI:
     """The application; its lifespan starts the engine before the first request and closes it after the last.
 
@@ -61,6 +74,7 @@ def create_app(
         engine: what transcribes.
         metrics: given if the engine counts there too.
         draining: told when the server is to stop.
+        spans: of requests, for whoever collects them; closed with the application.
     """
     metrics, draining = metrics or Metrics(), draining or Draining()
     metrics.watch(engine)
@@ -85,6 +99,8 @@ def create_app(
                 await jobs.close()
         finally:
             await engine.close()
+            if spans is not None:
+                await asyncio.to_thread(spans.close)
 
     async def require_key(connection: HTTPConnection) -> None:
         auth.check(connection, keyring)
@@ -96,7 +112,12 @@ def create_app(
         auth.check_operator(connection, keyring)
 
     app = FastAPI(
-        title="Wren", summary="Self-hosted speech recognition", lifespan=lifespan, docs_url=None, redoc_url=None
+        title="Wren",
+        summary="Self-hosted speech recognition",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        telemetry=NO_TELEMETRY,
     )
     app.add_api_route("/docs", _description, include_in_schema=False)
     spool = Spool(settings.spool_bytes)
@@ -114,14 +135,14 @@ def create_app(
     app.include_router(HealthRoutes(engine, metrics, draining, stuck_s=settings.stuck_s, guards=guards).router)
     errors.install(app)
     documented.describe(app)
-    _surround(app, settings, metrics, draining)
+    _surround(app, settings, metrics, draining, spans)
     return app
 
 
-def _surround(app: FastAPI, settings: Settings, metrics: Metrics, draining: Draining) -> None:
+def _surround(app: FastAPI, settings: Settings, metrics: Metrics, draining: Draining, spans: "Spans | None") -> None:
     """What every request goes through, the innermost first."""
     app.add_middleware(Crowd, most=settings.max_connections, on_refused=lambda: metrics.rejected("connections"))
-    app.add_middleware(Tracing, metrics=metrics, draining=draining, log_text=settings.log_text)
+    app.add_middleware(Tracing, metrics=metrics, draining=draining, log_text=settings.log_text, spans=spans)
     app.add_middleware(SafeHeaders)
     auth.welcome(app, settings.cors_origins)
     if settings.cors_origins:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.units import parse_duration_ms, parse_signing_secret, parse_size
@@ -34,6 +34,12 @@ def _device(value: object) -> object:
     if not names or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", names[0]) or len(set(names)) < len(names):
         raise ValueError(f"{value[:80]!r} is no device: write auto, cpu, cuda, or some GPUs like cuda:0,cuda:2")
     return ",".join(names)
+
+
+def _address(value: str | None) -> str | None:
+    if value is not None and not re.match("https?://[^/]", value):
+        raise ValueError(f"{value[:80]!r} is no address: write one like http://collector:4318")
+    return value
 
 
 def is_secret(name: str) -> bool:
@@ -243,6 +249,11 @@ class Settings(BaseSettings):
     log_text: bool = Field(
         default=False,
         description="Whether what was said is logged, a line a request or a live stream; else no text is ever.",
+    )
+    otlp_endpoint: Annotated[str | None, AfterValidator(_address)] = Field(
+        default=None,
+        description="OpenTelemetry collector (OTLP over HTTP) that traces are sent to, such as"
+        " `http://collector:4318`; unset goes by `OTEL_EXPORTER_OTLP_ENDPOINT`, and sends none without it.",
     )
 
     @field_validator("webhook_secret")

@@ -48,6 +48,7 @@ RUNTIMES = {
     "openvino": ("service.backends.openvino",),
     "ctranslate2": (),
     "psycopg": ("service.jobs.postgres",),
+    "opentelemetry": ("service.api.spans",),
 }
 
 HEAVY = ("onnxruntime", "onnx", "av", "torch", "soundfile", "ctranslate2", "huggingface_hub", "psycopg")
@@ -126,11 +127,18 @@ def test_a_server_does_without_torch() -> None:
     assert done.stdout == "False\n"
 
 
+def test_a_server_does_without_opentelemetry() -> None:
+    code = "import sys, service.app, service.cli.server, service.cli.serve; print('opentelemetry.sdk' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_the_pins_of_one_machine_do_not_contradict_each_other() -> None:
-    base, dev, cuda = (_pins(ROOT / f"requirements{kind}.lock") for kind in ("", "-dev", "-cuda"))
+    base, dev, cuda, otel = (_pins(ROOT / f"requirements{kind}.lock") for kind in ("", "-dev", "-cuda", "-otel"))
     assert not base.keys() & dev.keys()
     assert not base.keys() & cuda.keys()
     assert {name: cuda[name] for name in dev.keys() & cuda.keys()} == {name: dev[name] for name in dev.keys() & cuda}
+    assert {name: dev.get(name) for name in otel} == otel
     assert "torch" in dev.keys() & cuda.keys()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-cuda.lock", "requirements-audit.lock")
+LOCKS = tuple(f"requirements{kind}.lock" for kind in ("", "-otel", "-postgres", "-dev", "-cuda", "-audit"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -39,6 +39,12 @@ def test_what_the_project_needs_is_pinned() -> None:
 
 def test_what_the_tests_need_is_pinned() -> None:
     assert asked(PROJECT["optional-dependencies"]["dev"]) <= names("requirements.lock") | names("requirements-dev.lock")
+
+
+@pytest.mark.parametrize("extra", ["otel", "postgres"])
+def test_what_an_extra_needs_is_pinned(extra: str) -> None:
+    assert asked(PROJECT["optional-dependencies"][extra]) <= names(f"requirements-{extra}.lock")
+    assert not names(f"requirements-{extra}.lock") & names("requirements.lock")
 
 
 def test_nothing_is_pinned_twice() -> None:

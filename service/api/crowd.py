@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket
 from service.api.deepgram import PATH
 from service.api.deepgram_errors import refusal
 from service.api.errors import crowded
-from service.api.tracing import trace_of
+from service.api.trace import trace_of
 
 _PROBES = ("/health/", "/metrics")
 

@@ -25,7 +25,7 @@ from service.api.fetching import OFF, Fetcher, FetchLimits
 from service.api.gate import Gate
 from service.api.presence import while_present
 from service.api.spool import Spool, Upload
-from service.api.tracing import trace_of
+from service.api.trace import trace_of
 from service.api.uploads import UploadLimits, UploadStalled, read_bare
 from service.engine import types as engine_types
 from service.engine.types import Engine, Served

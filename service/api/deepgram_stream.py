@@ -33,7 +33,7 @@ from service.api.gate import Gate
 from service.api.quota import RateLimited
 from service.api.selection import find
 from service.api.sockets import FAULT, NORMAL, POLICY, RESTARTING, TRY_LATER, Socket, converse
-from service.api.tracing import Trace, trace_of
+from service.api.trace import Trace, trace_of
 from service.engine.streaming import (
     Final,
     Interim,

@@ -8,7 +8,7 @@ from service.api import auth
 from service.api.client import Caller
 from service.api.keyring import Keyring
 from service.api.quota import Quotas
-from service.api.tracing import trace_of
+from service.api.trace import trace_of
 
 IPV6_SITE_BITS = 64
 """Of an address; the others are whatever somebody who has such a network likes."""

@@ -17,7 +17,7 @@ from service.api.presence import while_present
 from service.api.recordings import recording
 from service.api.selection import select
 from service.api.spool import Spool, Upload
-from service.api.tracing import trace_of
+from service.api.trace import trace_of
 from service.api.uploads import UploadForm, UploadLimits, read_form
 from service.engine import types as engine_types
 from service.engine.types import Engine

@@ -12,7 +12,7 @@ from service.api.realtime_configuration import Configuration
 from service.api.realtime_session import RealtimeSession
 from service.api.realtime_told import error_event
 from service.api.sockets import FAULT, POLICY, TRY_LATER, ClientLeft, Socket
-from service.api.tracing import trace_of
+from service.api.trace import trace_of
 from service.engine.types import Engine
 from service.errors import WrenError
 from service.settings import Settings

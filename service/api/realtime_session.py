@@ -21,7 +21,7 @@ from service.api.realtime_told import (
 )
 from service.api.selection import select
 from service.api.sockets import NORMAL, RESTARTING, Socket, converse
-from service.api.tracing import Trace
+from service.api.trace import Trace
 from service.engine.streaming import Final, Stream, StreamRequest
 from service.engine.types import Engine
 from service.errors import WrenError

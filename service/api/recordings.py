@@ -8,7 +8,7 @@ from starlette.requests import Request
 from service.api.fetching import OFF, Fetcher
 from service.api.presence import while_present
 from service.api.spool import Upload
-from service.api.tracing import trace_of
+from service.api.trace import trace_of
 from service.api.uploads import HOW_TO_SEND, UploadForm
 from service.errors import EmptyAudio, OptionError
 

@@ -6,28 +6,26 @@ on a WebSocket a close with 1011. A WebSocket's status is its close code, or tha
 
 import asyncio
 import re
-import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from structlog.contextvars import bound_contextvars
 
-from model_store.manifest import Manifest
 from service.api.client import noted
 from service.api.draining import Draining
 from service.api.errors import Failure, stopping, unforeseen
-from service.api.quota import Allowance
 from service.api.sockets import FAULT, NORMAL, POLICY, RESTARTING, TRY_LATER, ClientLeft, Socket
-from service.engine.streaming import Final
-from service.engine.types import Served
+from service.api.trace import STATE_KEY, Trace
 from service.metrics import Metrics
+
+if TYPE_CHECKING:  # they need an extra
+    from service.api.spans import Spans
 
 CLIENT_LEFT = 499
 """Nobody reads this status; logs and counters do (nginx's number for it)."""
@@ -49,107 +47,14 @@ OTHER = "other"
 REFUSED = 403
 """What a server answers a handshake with that is closed before it was accepted."""
 
+FAILED = 500
+"""A status from here on is the server's fault."""
+
 _STOPPING = "The server is stopping."
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_STATE_KEY = "wren_trace"
 
 _log = structlog.stdlib.get_logger(__name__)
-
-
-def _now_ms() -> float:
-    return time.perf_counter() * 1000
-
-
-@dataclass(slots=True)
-class Trace:
-    """What becomes known of a request on its way.
-
-    Attributes:
-        stage_ms: milliseconds a stage; of a live stream those of its finals, added up.
-        texts: what was said, None where nobody wants that logged.
-    """
-
-    request_id: str
-    variant: str | None = None
-    reason: str = ""
-    audio_s: float | None = None
-    windows: int = 0
-    again: int = 0
-    finals: int = 0
-    stage_ms: dict[str, float] = field(default_factory=dict)
-    texts: list[str] | None = None
-    allowance: Allowance | None = None
-    started_ms: float = field(default_factory=_now_ms)
-
-    def elapsed_ms(self) -> float:
-        return _now_ms() - self.started_ms
-
-    def choose(self, manifest: Manifest, reason: str) -> None:
-        """Take over which variant serves it, before there is an answer."""
-        self.variant, self.reason = manifest.name, reason
-
-    def record(self, served: Served) -> None:
-        """Take over what the engine says of it."""
-        self.choose(served.manifest, served.reason)
-        self.audio_s = served.transcript.duration_s
-        self.windows, self.again = served.windows, served.cascaded
-        self.stage_ms.update(served.stage_ms)
-        self._keep(served.transcript.text)
-        self.reach(self.audio_s)
-
-    def hear(self, final: Final) -> None:
-        """Take over what a live stream has got to."""
-        self.finals += 1
-        self.audio_s = final.end_s
-        for stage, spent_ms in final.stage_ms.items():
-            self.stage_ms[stage] = self.stage_ms.get(stage, 0.0) + spent_ms
-        self._keep(final.text)
-        if final.manifest is not None:
-            self.variant = final.manifest.name
-        self.reach(final.end_s)
-
-    def reach(self, audio_s: float) -> None:
-        """Charge the client what was heard up to there."""
-        if self.allowance is not None:
-            self.allowance.reach(audio_s)
-
-    def check_audio(self) -> None:
-        """For a stream that goes on.
-
-        Raises:
-            RateLimited: its client has no seconds left.
-        """
-        if self.allowance is not None:
-            self.allowance.check_audio()
-
-    def end(self) -> None:
-        """Let the client have another one in its place."""
-        if self.allowance is not None:
-            self.allowance.release()
-
-    def _keep(self, text: str) -> None:
-        if self.texts is not None and text:
-            self.texts.append(text)
-
-    def stages(self) -> dict[str, float]:
-        """As fields of a log line."""
-        return {f"{stage}_ms": round(spent_ms, 1) for stage, spent_ms in self.stage_ms.items()}
-
-    def headers(self) -> Mapping[str, str]:
-        """Those of a response that starts now."""
-        elapsed_ms = self.elapsed_ms()
-        stages = ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in {**self.stage_ms, "total": elapsed_ms}.items())
-        named = {"x-wren-variant": self.variant} if self.variant else {}
-        if self.reason:  # names of recordings are in it, and they may be in any script
-            named["x-wren-variant-reason"] = self.reason.encode("ascii", "replace").decode()
-        return {
-            "x-request-id": self.request_id,
-            "openai-processing-ms": str(round(elapsed_ms)),
-            "Server-Timing": stages,
-            **named,
-            **(self.allowance.headers() if self.allowance else {}),
-        }
 
 
 def _tell(trace: Trace) -> None:
@@ -164,21 +69,19 @@ def _key(scope: Scope) -> str | None:
     return caller.name if caller and caller.by_key else None
 
 
-def trace_of(connection: HTTPConnection) -> Trace:
-    """The trace of the request at hand."""
-    trace = connection.scope["state"][_STATE_KEY]
-    if not isinstance(trace, Trace):
-        raise TypeError("the tracing middleware is not installed")
-    return trace
-
-
 class Tracing:
     """The middleware."""
 
     def __init__(
-        self, app: ASGIApp, *, metrics: Metrics, draining: Draining | None = None, log_text: bool = False
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        draining: Draining | None = None,
+        log_text: bool = False,
+        spans: "Spans | None" = None,
     ) -> None:
-        self._app, self._log_text = app, log_text
+        self._app, self._log_text, self._spans = app, log_text, spans
         self._metrics = metrics
         self._draining = draining or Draining()
 
@@ -187,9 +90,13 @@ class Tracing:
             await self._app(scope, receive, send)
             return
         trace = Trace(_request_id(Headers(scope=scope)), texts=[] if self._log_text else None)
-        scope.setdefault("state", {})[_STATE_KEY] = trace
+        scope.setdefault("state", {})[STATE_KEY] = trace
+        bound = {"request_id": trace.request_id}
+        if self._spans is not None and not _is_looked_at(scope["path"]):
+            trace.span = self._spans.begin(scope.get("method", "WS"), Headers(scope=scope))
+            bound["trace_id"] = trace.span.trace_id
         try:
-            with bound_contextvars(request_id=trace.request_id):  # so that whatever is logged for it has the id
+            with bound_contextvars(**bound):  # so that whatever is logged for it has them
                 if scope["type"] == "websocket":
                     await self._session(scope, receive, send, trace)
                 else:
@@ -250,6 +157,10 @@ class Tracing:
             **trace.stages(),
         )
         _tell(trace)
+        if trace.span is not None:  # its stages are in the spans of its finals
+            failed = code == FAULT or FAILED <= code < NORMAL
+            attributes = {**_attributes(scope, trace), "wren.close_code": code}
+            trace.span.end(_name(scope), failed=failed, stage_ms={}, attributes=attributes)
 
     def _finish(self, scope: Scope, trace: Trace, status: int) -> None:
         route, total_ms = _template(scope), trace.elapsed_ms()
@@ -258,7 +169,7 @@ class Tracing:
         self._metrics.count_windows(windows=trace.windows, again=trace.again)
         if trace.variant is not None and trace.audio_s is not None:
             self._metrics.count_audio(variant=trace.variant, duration_s=trace.audio_s, total_s=total_ms / 1000)
-        level = _log.debug if route.startswith("/health") or route == "/metrics" else _log.info
+        level = _log.debug if _is_looked_at(route) else _log.info
         level(
             "request",
             request_id=trace.request_id,
@@ -272,6 +183,9 @@ class Tracing:
             **trace.stages(),
         )
         _tell(trace)
+        if trace.span is not None:
+            attributes = {**_attributes(scope, trace), "http.response.status_code": status}
+            trace.span.end(_name(scope), failed=status >= FAILED, stage_ms=trace.stage_ms, attributes=attributes)
 
 
 class _Outgoing:
@@ -346,6 +260,28 @@ class _Wire:
     def _close(self, code: int, reason: str) -> None:
         if self.code is None:
             self.code, self.reason = code, reason.removesuffix(": ")
+
+
+def _is_looked_at(path: str) -> bool:
+    """Whether a machine asks for it every few seconds, and nobody asks how that went."""
+    return path.startswith("/health") or path == "/metrics"
+
+
+def _name(scope: Scope) -> str:
+    """Of a span."""
+    return f"{scope.get('method', 'WS')} {_template(scope)}"
+
+
+def _attributes(scope: Scope, trace: Trace) -> dict[str, str | float | None]:
+    """What a span tells, by OpenTelemetry's names where it has one."""
+    return {
+        "http.route": _template(scope),
+        "http.request.method": scope.get("method", "GET"),
+        "url.path": scope["path"],
+        "wren.request_id": trace.request_id,
+        "wren.variant": trace.variant,
+        "wren.audio_s": trace.audio_s,
+    }
 
 
 def _counted(code: int) -> int | str:
