@@ -208,6 +208,9 @@ class Metrics:
         if variant is not None and audio_s is not None:
             self._audio.labels(variant).inc(audio_s)
 
+    def window_kept(self) -> None:
+        self._windows.inc()
+
     def jobs_counted(self, *, queued: int, running: int) -> None:
         self._jobs.labels("queued").set(queued)
         self._jobs.labels("running").set(running)

@@ -140,6 +140,9 @@ class Ledger:
         if end == "completed" and audio_s is not None:
             self._charge(client, audio_s)
 
+    def window_kept(self) -> None:
+        self._metrics.window_kept()
+
     def jobs_counted(self, *, queued: int, running: int) -> None:
         self._metrics.jobs_counted(queued=queued, running=running)
 

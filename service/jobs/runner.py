@@ -188,6 +188,7 @@ class Runner:
             kept = await self._store.keep(job.id, owner, window.segments, window.languages, **known, **built)
             if not kept:
                 raise _Taken
+            self._observer.window_kept()
 
         with _file(self._store.folder) as file:
             async for chunk in self._store.read(job.id):

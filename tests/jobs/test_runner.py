@@ -33,9 +33,13 @@ class Told:
 
     ends: list[tuple[End, str | None, float | None]] = field(default_factory=list)
     counts: list[tuple[int, int]] = field(default_factory=list)
+    windows: int = 0
 
     def job_ended(self, end: End, *, client: str, variant: str | None = None, audio_s: float | None = None) -> None:
         self.ends.append((end, variant, audio_s))
+
+    def window_kept(self) -> None:
+        self.windows += 1
 
     def jobs_counted(self, *, queued: int, running: int) -> None:
         self.counts.append((queued, running))
@@ -100,6 +104,7 @@ async def test_a_job_is_recognised_window_by_window(shop: Shop) -> None:
     assert (asked.options, asked.vad, asked.resumption) == (job.brief.options, job.brief.vad, None)
     assert shop.told.ends == [("completed", "fake:fp32", 6.0)]
     assert (0, 1) in shop.told.counts
+    assert shop.told.windows == 3
     assert shop.told.counts[-1] == (0, 0)
 
 
