@@ -1,11 +1,14 @@
 """An operator's orders to `wren serve` with real models, over HTTP and on the command line."""
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.cli.running import wren
+from tests.engine.stores import cut, linked_store
 from tests.live import LiveServer, recording, wren_serve
 
 TINY = "whisper-tiny.en"
@@ -80,3 +83,33 @@ def test_with_keep_alive_0_a_variant_leaves_when_it_has_answered(client: httpx.C
 def test_orders_need_the_key_also_from_this_machine(server: LiveServer) -> None:
     done = wren("models", "pin", "int8", "--url", server.url)
     assert (done.returncode, "An API key is needed" in done.stderr) == (1, True)
+
+
+def readiness(client: httpx.Client) -> tuple[int, str, list[str]]:
+    answer = client.get("/health/ready")
+    return answer.status_code, answer.json()["status"], answer.json()["loaded"]
+
+
+def test_readiness_after_the_only_model_left_memory(tmp_path: Path) -> None:
+    store = linked_store(tmp_path / "store", "silero-vad/fp32", f"{TINY}/fp32")
+    settings = {"WREN_MODEL": f"{TINY}:fp32", "WREN_STORE": str(store)}
+    with wren_serve(tmp_path / "log", settings) as server, server.client() as client:
+        assert client.post(f"/v1/models/{TINY}:fp32/unload").status_code == 200
+        assert readiness(client) == (200, "ok", []), "the next request has it loaded"
+        assert heard_by(client) == f"{TINY}:fp32"
+        assert readiness(client) == (200, "ok", [f"{TINY}:fp32"])
+        client.post(f"/v1/models/{TINY}:fp32/unload")
+        decoder = store / TINY / "fp32" / "decoder.onnx"
+        whole = decoder.readlink()
+        cut(decoder)
+        answer = client.post("/v1/audio/transcriptions", data={"model": "auto"}, files={"file": FOX})
+        assert answer.status_code == 503
+        status, told, loaded = readiness(client)
+        assert (status, told, loaded) == (503, "failed", [])
+        decoder.unlink()
+        decoder.symlink_to(whole)
+        deadline_s = time.monotonic() + 20  # who has just failed is not tried again for some seconds
+        while client.post(f"/v1/models/{TINY}:fp32/load").status_code != 200:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        assert readiness(client) == (200, "ok", [f"{TINY}:fp32"])

@@ -55,7 +55,7 @@ class Startup(BaseModel):
     reason: str | None = None
 
 
-Status = Literal["ok", "loading", "overloaded", "stalled", "stopping"]
+Status = Literal["ok", "loading", "failed", "overloaded", "stalled", "stopping"]
 
 
 class Readiness(BaseModel):
@@ -74,7 +74,7 @@ class Readiness(BaseModel):
 
 
 def readiness(load: Load, *, stuck_s: float, stopping: bool = False) -> Readiness:
-    """Ready is who has loaded its model, room in its queue, and finished a batch lately if it has work."""
+    """Ready is who has loaded its model, or can, has room in its queue, and finished a batch lately if it has work."""
     status, reason = _status(load, stalled_limit_s=min(STALLED_S, STALLED_SHARE * stuck_s))
     if stopping:
         status, reason = "stopping", "The server is told to stop."
@@ -100,6 +100,8 @@ def has_started(load: Load) -> bool:
 def _status(load: Load, *, stalled_limit_s: float) -> tuple[Status, str | None]:
     if not has_started(load):
         return "loading", "No model is loaded yet."
+    if load.failing is not None:
+        return "failed", load.failing
     if load.stalled_s >= stalled_limit_s:
         return "stalled", f"There is work, and for {load.stalled_s:.1f} s no batch of it was done."
     if load.waiting_s >= FULL_SHARE * load.limit_s:

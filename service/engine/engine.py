@@ -223,6 +223,7 @@ class LocalEngine:
             streams=len(self._streams),
             streams_limit=self._streams.limit,
             stream_lag_s=self._streams.lag_s,
+            failing=self._failing(),
         )
 
     async def transcribe(self, request: Request) -> Served:
@@ -343,6 +344,12 @@ class LocalEngine:
     async def _forget(self, hosted: Hosted) -> None:
         if self._running is not None:
             await self._running.scheduler.forget(hosted)
+
+    def _failing(self) -> str | None:
+        first = self._chosen(AUTO)
+        if first is None or self._variants.info(first.manifest).state != "failed":
+            return None
+        return self._variants.failures.broken(first.manifest)
 
     def _chosen(self, model: str) -> Choice | None:
         """What a model's name means; nothing if none of it can be served."""

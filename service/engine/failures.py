@@ -49,6 +49,11 @@ class Failures:
         failed = self._of(manifest)
         return failed.told if failed else None
 
+    def broken(self, manifest: Manifest) -> str | None:
+        """The same, but for one that lacked room alone: others may have left since."""
+        failed = self._of(manifest)
+        return failed.told if failed and failed.unavailable is not None else None
+
     def blocks(self, manifest: Manifest) -> bool:
         """Whether it is passed over."""
         failed = self._of(manifest)

@@ -223,6 +223,7 @@ class Load:
         loaded: names of the variants that are loaded and warm.
         streams: live ones that are open; more than `streams_limit` are refused.
         stream_lag_s: of the open stream whose last final came latest behind its audio.
+        failing: why what clients get by default could not be loaded lately, if it is not in memory.
     """
 
     waiting_s: float = 0.0
@@ -236,6 +237,7 @@ class Load:
     streams: int = 0
     streams_limit: int = 0
     stream_lag_s: float = 0.0
+    failing: str | None = None
 
 
 class Observer(Protocol):

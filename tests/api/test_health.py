@@ -61,6 +61,7 @@ async def test_a_server_whose_models_have_left_memory_is_ready_to_load_them_agai
     [
         (Load(waiting_s=600, limit_s=600, loaded=WARM), "overloaded"),
         (Load(waiting_s=1, limit_s=600, stalled_s=11, loaded=WARM), "stalled"),
+        (Load(limit_s=600, executors=1, failing="fake:fp32 cannot be loaded."), "failed"),
     ],
 )
 async def test_busy_engine_is_not_ready_and_says_why(busy: Load, status: str) -> None:
