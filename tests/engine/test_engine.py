@@ -292,4 +292,4 @@ async def test_memory_stays_flat_over_many_requests() -> None:
             first = int(rng.integers(0, len(whole) // 2))
             await text_of(engine, whole[first : first + int(rng.integers(1000, 3 * SAMPLE_RATE))])
             sizes.append(resident_mib())
-    assert max(sizes[25:]) - max(sizes[:25]) < 15
+    assert min(sizes[-10:]) - max(sizes[:25]) < 15, "a peak passes, what leaks stays"
