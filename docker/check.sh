@@ -13,7 +13,7 @@ failed=0
 json=""
 
 tell() { # name, value, whether it is as it should be
-    printf '%-32s %-44s %s\n' "$1" "$2" "$([ "$3" = 1 ] && echo ok || echo WRONG)"
+    printf '%-36s %-60s %s\n' "$1" "$2" "$([ "$3" = 1 ] && echo ok || echo WRONG)"
     [ "$3" = 1 ] || failed=1
     json+="${json:+, }\"$1\": \"$2\""
 }
@@ -74,10 +74,61 @@ with open(sys.argv[1], "rb") as file:
 tell "a recording" "$text" "$(is -n "$text")"
 stream=$(inside wren listen --fast --server 127.0.0.1:8000 "$sample" | tr '\n' ' ' | sed 's/ *$//')
 tell "a stream" "$stream" "$(is -n "$stream")"
-tell "healthy" "$(docker inspect -f '{{.State.Health.Status}}' "$NAME")" \
-    "$(is "$(docker inspect -f '{{.State.Health.Status}}' "$NAME")" != unhealthy)"
+for _ in $(seq 60); do
+    health=$(docker inspect -f '{{.State.Health.Status}}' "$NAME")
+    [ "$health" = starting ] || break
+    sleep 1
+done
+tell "docker says" "$health" "$(is "$health" = healthy)"
+
+# From a container of its own in the same network: what the clients take does not count against the server.
+load=$(docker run --rm --interactive --network "container:$NAME" --entrypoint python3 wren:check - <<'CLIENT'
+import io, json, sys, threading, time, wave
+import httpx
+from service.cli.sample import sample_path
+
+url, codes, failed = "http://127.0.0.1:8000", {}, []
+with wave.open(str(sample_path())) as sample:
+    format, said = sample.getparams(), sample.readframes(sample.getnframes())
+said += bytes(2 * format.framerate)  # a second of silence behind each sentence
+long = io.BytesIO()
+with wave.open(long, "wb") as file:
+    file.setparams(format)
+    file.writeframes(said * int(600 * 2 * format.framerate / len(said)))
+short = open(sample_path(), "rb").read()
+
+def ask(content, times):
+    for _ in range(times):
+        while True:
+            answer = httpx.post(f"{url}/v1/audio/transcriptions", data={"model": "auto"}, files={"file": content}, timeout=900)
+            codes[answer.status_code] = codes.get(answer.status_code, 0) + 1
+            if answer.status_code != 429:
+                break
+            time.sleep(int(answer.headers["retry-after"]))
+        if answer.status_code != 200:
+            failed.append(answer.text)
+
+job = httpx.post(f"{url}/v1/jobs", data={"model": "auto"}, files={"file": long.getvalue()}, timeout=60).headers["location"]
+clients = [threading.Thread(target=ask, args=(long.getvalue(), 1)) for _ in range(3)]
+clients += [threading.Thread(target=ask, args=(short, 20)) for _ in range(4)]
+began = time.monotonic()
+for client in clients: client.start()
+for client in clients: client.join()
+while (state := httpx.get(url + job).json())["ended_at"] is None: time.sleep(0.5)
+took = time.monotonic() - began
+print(f"{codes.get(200, 0)} of 83, {codes.get(429, 0)} told to wait, job {state['status']}, {took:.0f} s",
+      int(not failed and codes.get(200) == 83 and state["status"] == "completed"), sep="|")
+CLIENT
+)
+tell "3 files and a job of 10 min, clips" "${load%|*}" "${load#*|}"
+peak=$(inside sh -c 'cat /sys/fs/cgroup/memory.peak 2>/dev/null || cat /sys/fs/cgroup/memory/memory.max_usage_in_bytes')
+tell "most memory, pages of files too, MB" "$(awk "BEGIN {printf \"%d\", $peak / 1e6}")" "$(is "$peak" -le 536870912)"
+tell "memory after it, MB" "$(inside awk '/VmRSS/ {printf "%d", $2 / 1000}' /proc/1/status)" 1
 tell "killed for memory" "$(docker inspect -f '{{.State.OOMKilled}}' "$NAME")" \
     "$(is "$(docker inspect -f '{{.State.OOMKilled}}' "$NAME")" = false)"
+
+said=$(docker run --rm --network none --read-only --tmpfs /tmp --tmpfs /models:mode=1777 wren 2>&1) && status=0 || status=$?
+tell "no model and no network" "status $status: ${said:0:60}" "$(awk "BEGIN {print ($status != 0)}")"
 
 echo "{$json}"
 exit "$failed"

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from service.api.tracing import COUNTED
 from service.metrics import Metrics
@@ -49,6 +50,12 @@ def test_no_error_is_in_it_that_there_is_not() -> None:
 def test_every_close_code_of_ours_is_in_the_handbook() -> None:
     of_clients = {1001, 1005, 1006}
     assert not [code for code in COUNTED - of_clients if str(code) not in section("Errors")]
+
+
+def test_every_alert_is_in_the_handbook_and_no_other() -> None:
+    groups = yaml.safe_load((ROOT / "docker" / "monitoring" / "alerts.yml").read_text())["groups"]
+    named = re.findall(r"^\| `(\w+)` \|", section("Alerts"), re.MULTILINE)
+    assert sorted(named) == sorted(rule["alert"] for group in groups for rule in group["rules"])
 
 
 def test_what_it_links_to_is_there() -> None:
