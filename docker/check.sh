@@ -56,7 +56,7 @@ tell "root file system" "$(inside touch /written 2>&1 | tail -1 | sed 's/.*: //'
     "$(inside touch /written 2>/dev/null && echo 0 || echo 1)"
 tell "memory at rest, MB" "$(inside awk '/VmRSS/ {printf "%d", $2 / 1000}' /proc/1/status)" 1
 
-limits=$(inside wren plan --json | python3 -c '
+limits=$(inside python3 -c 'import httpx; print(httpx.get("http://127.0.0.1:8000/v1/plan").text)' | python3 -c '
 import json, sys
 plan = json.load(sys.stdin)
 budget, first = plan["budget"], plan["chosen"][0]
