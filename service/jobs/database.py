@@ -35,7 +35,7 @@ SCHEMA = (
     "CREATE INDEX IF NOT EXISTS jobs_by_hook ON jobs (hook_state, hook_due_s)",
     """
     CREATE TABLE IF NOT EXISTS chunks (
-        job_id TEXT NOT NULL, number INTEGER NOT NULL, content BYTEA NOT NULL, created_s DOUBLE PRECISION NOT NULL,
+        job_id TEXT NOT NULL, number INTEGER NOT NULL, created_s DOUBLE PRECISION NOT NULL, content BYTEA NOT NULL,
         PRIMARY KEY (job_id, number)
     )
     """,
@@ -45,7 +45,10 @@ SCHEMA = (
     )
     """,
 )
-"""`chunks` are the recordings in pieces, `windows` what was recognised; both go with their job, or before it."""
+"""`chunks` are the recordings in pieces, `windows` what was recognised; both go with their job, or before it.
+
+The content of a chunk comes last: to find what stands behind it SQLite would read all of it.
+"""
 
 VERSION = 1
 """Of the schema, as a file of SQLite remembers it: an older Wren leaves a later one's alone."""

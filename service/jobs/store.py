@@ -7,7 +7,7 @@ the first one then still says of it is not heard: each of its statements asks wh
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +15,7 @@ from typing import TypeVar
 from pydantic import ConfigDict, TypeAdapter
 from pydantic_core import from_json
 
+from service.errors import JobsUnavailable
 from service.jobs.database import LOCK, Database, Row, Statement, Value
 from service.jobs.types import Brief, HookState, Job, JobError, NewJob, State
 from service.recognition.types import Language, Segment
@@ -68,6 +69,8 @@ _END = """
 
 _NO_AUDIO = "DELETE FROM chunks WHERE job_id IN (SELECT id FROM jobs WHERE id = :id AND ended_s IS NOT NULL)"
 
+_NO_CHUNKS = "DELETE FROM chunks WHERE job_id = :id"
+
 _HOOK = f"""
     UPDATE jobs SET hook_due_s = :until, hook_attempts = hook_attempts + 1
     WHERE id = (
@@ -110,14 +113,12 @@ class JobStore:
 
     async def add(self, job: NewJob, audio: bytes | Path, *, now_s: float) -> Job | None:
         """Accept a job; its recording is written first. None if the client has one under the same key already."""
-        with closing(BytesIO(audio) if isinstance(audio, bytes) else audio.open("rb")) as file:
-            number = 0
-            while chunk := await self._run(lambda: file.read(CHUNK_BYTES)):
-                await self._rows(
-                    "INSERT INTO chunks VALUES (:id, :number, :chunk, :now)",
-                    {"id": job.id, "number": number, "chunk": chunk, "now": now_s},
-                )
-                number += 1
+        try:
+            await self._write(job.id, audio, now_s=now_s)
+        except BaseException:  # the disk is full, or the server stops
+            with suppress(JobsUnavailable):
+                await asyncio.shield(self._rows(_NO_CHUNKS, {"id": job.id}))
+            raise
         values: dict[str, Value] = {
             "id": job.id,
             "client": job.client,
@@ -131,8 +132,16 @@ class JobStore:
         }
         rows = await self._rows(_ADD, values)
         if not rows:
-            await self._rows("DELETE FROM chunks WHERE job_id = :id", {"id": job.id})
+            await self._rows(_NO_CHUNKS, {"id": job.id})
         return _one(rows)
+
+    async def _write(self, job_id: str, audio: bytes | Path, *, now_s: float) -> None:
+        with closing(BytesIO(audio) if isinstance(audio, bytes) else audio.open("rb")) as file:
+            number = 0
+            while chunk := await self._run(lambda: file.read(CHUNK_BYTES)):
+                values: dict[str, Value] = {"id": job_id, "number": number, "now": now_s, "chunk": chunk}
+                await self._rows("INSERT INTO chunks VALUES (:id, :number, :now, :chunk)", values)
+                number += 1
 
     async def get(self, job_id: str) -> Job | None:
         return _one(await self._rows("SELECT * FROM jobs WHERE id = :id", {"id": job_id}))

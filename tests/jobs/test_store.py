@@ -1,12 +1,14 @@
 """What is kept of jobs, in SQLite and in PostgreSQL alike."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from service.errors import JobsUnavailable
 from service.jobs import store as stores
+from service.jobs.database import Row, Statement
 from service.jobs.postgres import PostgresDatabase
 from service.jobs.sqlite import FILE, SqliteDatabase
 from service.jobs.store import JobStore
@@ -36,6 +38,22 @@ async def test_a_recording_is_kept_in_pieces(store: JobStore, tmp_path: Path, mo
     (tmp_path / "upload").write_bytes(b"recording")
     await store.add(new_job(), tmp_path / "upload", now_s=1.0)
     assert [chunk async for chunk in store.read("job_one")] == [b"reco", b"rdin", b"g"]
+
+
+async def test_half_a_recording_is_not_kept(store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "CHUNK_BYTES", 4)
+    transact, calls = store._database.transact, []
+
+    def full(statements: Sequence[Statement]) -> list[list[Row]]:
+        calls.append(statements)
+        if len(calls) == 2:
+            raise JobsUnavailable("the disk is full")
+        return transact(statements)
+
+    monkeypatch.setattr(store._database, "transact", full)
+    with pytest.raises(JobsUnavailable, match="the disk is full"):
+        await store.add(new_job(), b"recording", now_s=1.0)
+    assert await read(store, "job_one") == b""
 
 
 async def test_a_client_has_one_job_a_key(store: JobStore) -> None:
@@ -155,7 +173,7 @@ async def test_an_end_is_told_once_and_again_if_it_was_not_taken(store: JobStore
 
 async def test_a_recording_that_never_became_a_job_goes(store: JobStore) -> None:
     await store.add(new_job("one"), b"recording", now_s=0.0)
-    text = "INSERT INTO chunks VALUES ('job_cut_off', 0, :chunk, :now)"
+    text = "INSERT INTO chunks VALUES ('job_cut_off', 0, :now, :chunk)"
     await store._rows(text, {"chunk": b"rec", "now": 5.0})
     await store.sweep(now_s=100.0, abandoned_s=96.0)
     assert await read(store, "job_cut_off") == b"rec"
