@@ -69,6 +69,8 @@ _END = """
 
 _NO_AUDIO = "DELETE FROM chunks WHERE job_id IN (SELECT id FROM jobs WHERE id = :id AND ended_s IS NOT NULL)"
 
+_WRITE = "INSERT INTO chunks (job_id, number, created_s, content) VALUES (:id, :number, :now, :chunk)"
+
 _NO_CHUNKS = "DELETE FROM chunks WHERE job_id = :id"
 
 _HOOK = f"""
@@ -140,7 +142,7 @@ class JobStore:
             number = 0
             while chunk := await self._run(lambda: file.read(CHUNK_BYTES)):
                 values: dict[str, Value] = {"id": job_id, "number": number, "now": now_s, "chunk": chunk}
-                await self._rows("INSERT INTO chunks VALUES (:id, :number, :now, :chunk)", values)
+                await self._rows(_WRITE, values)
                 number += 1
 
     async def get(self, job_id: str) -> Job | None:

@@ -173,7 +173,7 @@ async def test_an_end_is_told_once_and_again_if_it_was_not_taken(store: JobStore
 
 async def test_a_recording_that_never_became_a_job_goes(store: JobStore) -> None:
     await store.add(new_job("one"), b"recording", now_s=0.0)
-    text = "INSERT INTO chunks VALUES ('job_cut_off', 0, :now, :chunk)"
+    text = "INSERT INTO chunks (job_id, number, created_s, content) VALUES ('job_cut_off', 0, :now, :chunk)"
     await store._rows(text, {"chunk": b"rec", "now": 5.0})
     await store.sweep(now_s=100.0, abandoned_s=96.0)
     assert await read(store, "job_cut_off") == b"rec"
