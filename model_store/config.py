@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 FILE_NAME = "config.json"
 
@@ -17,10 +17,20 @@ class ModelConfig(BaseModel):
     end_token: int
 
 
+class Padding(BaseModel):
+    """What of the silence behind the speech is computed: `dense` positions, then `sparse` that stand for the others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dense: int = Field(ge=0)
+    sparse: int = Field(ge=0)
+
+
 class WhisperConfig(ModelConfig):
     """Whisper. `languages[i]` has the token `first_language_token + i`; English-only models have none.
 
     `alignment_heads` are (layer, head) pairs of the decoder's cross-attention that follow the audio.
+    `padding` is what it was adapted to; None as it was trained.
     """
 
     family: Literal["whisper"] = "whisper"
@@ -37,6 +47,7 @@ class WhisperConfig(ModelConfig):
     suppressed_tokens: tuple[int, ...]
     suppressed_first_tokens: tuple[int, ...]
     alignment_heads: tuple[tuple[int, int], ...]
+    padding: Padding | None = Field(default=None, exclude_if=lambda padding: padding is None)
 
 
 class MoonshineConfig(ModelConfig):

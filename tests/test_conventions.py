@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("service", "model_store")
 MAX_LINES = 400
 
-_OFFLINE = ("model_store.compress", "model_store.evaluate")
+_OFFLINE = ("model_store.compress", "model_store.evaluate", "model_store.train")
 """What the server never needs; the command line, which stands outside of both, starts it."""
 
 _ABOVE_AUDIO = (
@@ -43,7 +43,7 @@ FORBIDDEN = {
 
 RUNTIMES = {
     # package: the modules that may import it, by the beginning of their names
-    "torch": ("service.backends.torch", "model_store.compress"),
+    "torch": ("service.backends.torch", "model_store.compress", "model_store.train"),
     "onnxruntime": ("service.backends.onnx", "service.audio.vad", "model_store.convert", "model_store.compress"),
     "openvino": ("service.backends.openvino",),
     "ctranslate2": (),
@@ -54,7 +54,7 @@ RUNTIMES = {
 HEAVY = ("onnxruntime", "onnx", "av", "torch", "soundfile", "ctranslate2", "huggingface_hub", "psycopg")
 
 
-ENGINE_USERS = ("model_store.compress", "model_store.evaluate")
+ENGINE_USERS = ("model_store.compress", "model_store.evaluate", "model_store.train")
 """What the store compresses and evaluates goes through the recogniser that serves; nothing else there knows of it."""
 
 

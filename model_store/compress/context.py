@@ -11,6 +11,7 @@ from model_store.compress.moments import Moments
 from model_store.convert.formats import Inputs
 from model_store.convert.graph import Floats
 from model_store.convert.parameters import Form
+from model_store.train.studio import Studio
 
 
 class Recordings(Protocol):
@@ -51,9 +52,10 @@ class Recordings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`recordings` is None where none were given."""
+    """`recordings` is None where none were given to look at, `studio` where none were to train on."""
 
     recordings: Recordings | None = None
+    studio: Studio | None = None
     seed: int = 0
     report: Callable[[str], None] = field(default=lambda _: None)
 

@@ -3,6 +3,7 @@
 A step that trains joins here: its settings to `Step`, a line to `carry_out`; what it needs it asks the context for.
 """
 
+from model_store.compress.adapter import Adapter, adapter
 from model_store.compress.context import Context
 from model_store.compress.draft import Draft
 from model_store.compress.hierarchical import Hierarchical, hierarchical
@@ -10,8 +11,9 @@ from model_store.compress.prune import Prune, prune
 from model_store.compress.quantise import Quantise, quantise
 from model_store.compress.shrink import Shrink, shrink
 from model_store.compress.slim import Slim, slim
+from model_store.train.adapt import Adapt, adapt
 
-Step = Quantise | Hierarchical | Prune | Shrink | Slim
+Step = Quantise | Hierarchical | Prune | Shrink | Slim | Adapter | Adapt
 
 
 def carry_out(draft: Draft, step: Step, context: Context) -> Draft:
@@ -31,3 +33,7 @@ def carry_out(draft: Draft, step: Step, context: Context) -> Draft:
             return shrink(draft, step, context)
         case Slim():
             return slim(draft, step, context)
+        case Adapter():
+            return adapter(draft, step)
+        case Adapt():
+            return adapt(draft, step, context)

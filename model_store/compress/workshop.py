@@ -6,7 +6,7 @@ variant, by the recogniser that serves.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +27,7 @@ from model_store.evaluate.layouts import Utterance
 from model_store.evaluate.scoring import Scored
 from model_store.manifest import Evaluation, Manifest
 from model_store.registry import Registry
+from model_store.train.studio import Studio, Watch
 
 _SHARED = ("silero-vad", ".profiles")
 """What a trial store has in common with the real one: the speech detector, and what this machine was measured to do."""
@@ -43,10 +44,18 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Recordings: those that steps look at, and those, with references, that a variant is judged by."""
+    """Recordings: those that steps look at, those that they train on, and those with references to judge by.
+
+    Attributes:
+        folder: where what is trained is kept until it is done.
+        watch: is told of every step of a training.
+    """
 
     calibration: Sequence[Utterance] = ()
     judged: Sequence[Utterance] = ()
+    training: Sequence[Utterance] = ()
+    folder: Path | None = None
+    watch: Watch = field(default=lambda _: None)
 
 
 class Workshop:
@@ -148,7 +157,14 @@ class _Bench:
         """What steps may ask for; `base` is the folder of the base variant."""
         if self.material.calibration:
             self.calibration = Calibration(lambda: self._examples(base), self.wer, self.threads)
-        return Context(self.calibration, self.recipe.seed, self.report)
+        return Context(self.calibration, self._studio(base), self.recipe.seed, self.report)
+
+    def _studio(self, base: Path) -> Studio | None:
+        given = self.material
+        if not given.training or given.folder is None:
+            return None
+        known = tuple(one for one in given.training if one.lang in self.base.languages)
+        return Studio(base, known, given.folder, self.threads, given.watch)
 
     def _examples(self, base: Path) -> tuple[Example, ...]:
         spoken = [Spoken(one.path, one.lang) for one in self.material.calibration]
@@ -177,7 +193,7 @@ class _Bench:
                 "parent": self.base.variant,
                 "recipe": self.recipe.name,
                 "recipe_sha256": self.recipe.sha256,
-                "calibrated_on": self._calibrated_on(),
+                "calibrated_on": self._calibrated_on() or self._trained_on(),
                 "evaluations": (),
                 "created": datetime.now(UTC),
             }
@@ -185,6 +201,10 @@ class _Bench:
         with TemporaryDirectory(dir=self.trial.root, prefix=".built-") as folder:
             models.write(draft.model, draft.form, Path(folder) / variant, runtime=self.recipe.runtime)
             return self.trial.add(manifest, Path(folder) / variant)
+
+    def _trained_on(self) -> str | None:
+        seen = self.material.training
+        return f"{datasets.title(seen)} (sha256 {datasets.digest(seen)[:16]})" if seen else None
 
     def _calibrated_on(self) -> str | None:
         """Nothing where no step looked."""

@@ -7,10 +7,12 @@ from itertools import islice
 from pathlib import Path
 
 from model_store.evaluate.errors import DataError
-from model_store.evaluate.layouts import Layout, Utterance, common_voice, librispeech, manifests
+from model_store.evaluate.layouts import Layout, Utterance, common_voice, librispeech, loose, manifests
 from model_store.evaluate.scoring import normal
 
 _LAYOUTS = (manifests, common_voice, librispeech)
+
+_LANGUAGES = ("en",)
 
 _KNOWN = (
     "a manifest.jsonl, folders with one each, the .trans.txt of LibriSpeech, or the .tsv and clips/ of Common Voice"
@@ -32,12 +34,13 @@ def read(
         sets: names of those to read, in this order; the layout's own choice if none is named.
         languages: codes of those to keep; all if none is named.
         limit: so many of each set.
-        referenced_only: leave out those without a reference.
+        referenced_only: leave out those without a reference. Else any folder of audio will do: it is taken to be in the
+            first of the languages.
 
     Raises:
         DataError: it is no folder of recordings, a line is broken, a recording missing, or nothing is left.
     """
-    layout = _layout(data)
+    layout = _layout(data, None if referenced_only else (languages or _LANGUAGES)[0])
     found: list[Utterance] = []
     for name in sets or layout.default:
         if name not in layout.sets:
@@ -64,12 +67,15 @@ def title(utterances: Iterable[Utterance]) -> str:
     return "+".join(dict.fromkeys(utterance.set_name for utterance in utterances))
 
 
-def _layout(data: Path) -> Layout:
+def _layout(data: Path, lang: str | None) -> Layout:
+    """`lang` is that of loose recordings; None where they are of no use."""
     if not data.is_dir():
         raise DataError(data, "there is no such folder" if not data.exists() else "it is not a folder")
     # Absolute, so that `.` has a name as well; links stay as they are.
     folder = Path(os.path.abspath(data))  # noqa: PTH100 - as said
     found = next((layout for read_ in _LAYOUTS if (layout := read_(folder))), None)
+    if found is None and lang is not None:
+        found = loose(folder, lang)
     if found is None:
         raise DataError(data, f"no recordings are known of; it should hold {_KNOWN}")
     return found

@@ -3,6 +3,7 @@
 - manifests: a folder with `manifest.jsonl`, or folders with one each: one JSON object a line, with `audio` (a path
   within the folder), `text`, `lang`, and if known `duration_s`.
 - LibriSpeech: `…/SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt` beside the .flac files that it names.
+- loose: any folder of audio, without texts, where none are needed.
 - Common Voice: `test.tsv` and its like, with `path`, `sentence` and `locale`, beside `clips/`.
 """
 
@@ -20,6 +21,10 @@ MANIFEST = "manifest.jsonl"
 
 COMMON_VOICE_SETS = ("test", "dev", "validated", "train", "other")
 """The first that is there is taken unless others are asked for: `validated` holds most of `test`, `dev` and `train`."""
+
+_AUDIO = frozenset(
+    (".wav", ".flac", ".mp3", ".m4a", ".mp4", ".ogg", ".oga", ".opus", ".webm", ".aac", ".aiff", ".wma", ".amr")
+)
 
 LIBRISPEECH_DEPTH = 4
 """Folders between the one that is named and a chapter's, at most: LibriSpeech/test-clean/SPEAKER/CHAPTER."""
@@ -86,6 +91,14 @@ def librispeech(data: Path) -> Layout | None:
     return Layout({**sets}, tuple(sets))
 
 
+def loose(data: Path, lang: str) -> Layout | None:
+    """Whatever is audio by its name, at any depth, in one language; nobody knows what is said in it."""
+    found = sorted(path for path in data.rglob("*") if path.suffix.lower() in _AUDIO and path.is_file())
+    if not found:
+        return None
+    return Layout({data.name: partial(_loose, data, found, lang)}, (data.name,))
+
+
 class _Row(BaseModel):
     """What is read of a manifest's line; there may be more in it."""
 
@@ -130,6 +143,11 @@ def _librispeech(folder: Path, files: list[Path]) -> Iterator[Utterance]:
             identity, _, text = line.partition(" ")
             path = _recording(file.parent, f"{identity}.flac", told_in=file, line=number)
             yield Utterance(folder.name, path.relative_to(folder).as_posix(), path, text, "en")
+
+
+def _loose(data: Path, found: list[Path], lang: str) -> Iterator[Utterance]:
+    for path in found:
+        yield Utterance(data.name, path.relative_to(data).as_posix(), path, "", lang)
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:

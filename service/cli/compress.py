@@ -55,7 +55,7 @@ def compress(  # noqa: PLR0913 - one parameter an option
     try:
         asked = [recipe_files.find(name) for name in recipes]
         languages = registry.get(model, "fp32").languages
-        judged = _utterances(data, sets, languages)
+        judged = utterances(data, sets, languages)
     except StoreError as error:
         fail(str(error))
     workshop = Workshop(registry, threads=settings.threads or read_device().cores, report=complain)
@@ -63,10 +63,10 @@ def compress(  # noqa: PLR0913 - one parameter an option
     for one in asked:
         try:
             of_recipe = ",".join(one.calibration.sets)
-            seen = _utterances(calibration, calibration_sets or of_recipe, languages, referenced_only=False)
-            _warn(seen, judged)
+            seen = utterances(calibration, calibration_sets or of_recipe, languages, referenced_only=False)
+            warn(seen, judged)
             outcome = workshop.build(model, one, Material(seen, judged), max_wer_growth=max_wer_growth)
-            _tell(outcome, one, as_json=as_json)
+            tell(outcome, one, as_json=as_json)
         except StoreError as error:
             complain(str(error))
             failed = True
@@ -74,9 +74,10 @@ def compress(  # noqa: PLR0913 - one parameter an option
         raise typer.Exit(1)
 
 
-def _utterances(
+def utterances(
     data: Path | None, sets: str | None, languages: tuple[str, ...], *, referenced_only: bool = True
 ) -> "tuple[Utterance, ...]":
+    """Of a folder, or none where none is named."""
     from model_store.evaluate import datasets
 
     if data is None:
@@ -84,13 +85,15 @@ def _utterances(
     return datasets.read(data, sets=split(sets), languages=languages, referenced_only=referenced_only)
 
 
-def _warn(seen: "tuple[Utterance, ...]", judged: "tuple[Utterance, ...]") -> None:
+def warn(seen: "tuple[Utterance, ...]", judged: "tuple[Utterance, ...]") -> None:
+    """Where recordings are on both sides."""
     both = {one.path for one in seen} & {one.path for one in judged}
     if both:
         complain(f"{len(both)} recordings are looked at and judged by: the loss that is measured will flatter")
 
 
-def _tell(outcome: "Outcome", recipe: "Recipe", *, as_json: bool) -> None:
+def tell(outcome: "Outcome", recipe: "Recipe", *, as_json: bool) -> None:
+    """What became of a recipe."""
     import json
 
     from rich.filesize import decimal

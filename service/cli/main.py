@@ -19,6 +19,7 @@ from service.cli import (
     report,
     serve,
     serving,
+    train,
     transcribe,
 )
 from service.cli.options import ConfigOption
@@ -36,6 +37,7 @@ app.command()(serve.serve)
 app.command()(transcribe.transcribe)
 app.command()(listen.listen)
 app.command()(compress.compress)
+app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(plan.plan)
 app.command()(precision.precision)

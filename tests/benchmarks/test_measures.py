@@ -11,7 +11,7 @@ from benchmarks.padding import padding
 from benchmarks.shifts import inserted, shift
 from benchmarks.speech import PACKAGED, groups, load, score, wer
 from benchmarks.timing import matches, onset_s, timed
-from service.recognition.families.whisper import STRIDE, TAIL, layout
+from service.recognition.families.whisper import FULL, STRIDE, TAIL, layout
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,8 +61,8 @@ def test_inserted_silence_keeps_every_sample() -> None:
 
 @pytest.mark.parametrize("frames", [1, 99, 1000, 2899, 2901, 2999, 3000])
 def test_padding_that_is_measured_is_the_one_that_is_used(frames: int) -> None:
-    for name, full in ((f"{TAIL}/{STRIDE}", False), ("full", True)):
-        positions, weights = layout(frames, full=full)
+    for name, silence in ((f"{TAIL}/{STRIDE}", None), ("full", FULL)):
+        positions, weights = layout(frames, silence)
         ours = padding(name).positions(frames)
         assert ours[0] == positions.tolist()
         assert ours[1] == pytest.approx(weights.tolist())

@@ -4,7 +4,7 @@ import pytest
 from service.audio.mel import HOP
 from service.audio.types import SAMPLE_RATE
 from service.backends.base import MASKED, EncoderBatch
-from service.recognition.families.whisper import POSITIONS, TEXT_LIMIT, layout
+from service.recognition.families.whisper import FULL, POSITIONS, TEXT_LIMIT, layout
 from service.recognition.types import Options
 from tests.recognition.models import BASE, TINY, batch_of, clips, same, whisper
 
@@ -13,7 +13,7 @@ FRAMES = (0, 1, 2, 3, 99, 100, 101, 400, 1000, 1777, 2800, 2897, 2898, 2899, 290
 
 @pytest.mark.parametrize("frames", FRAMES)
 def test_a_layout_stands_for_all_the_positions(frames: int) -> None:
-    positions, log_weights = layout(frames, full=False)
+    positions, log_weights = layout(frames, None)
     assert len(positions) == len(log_weights)
     assert (np.diff(positions) > 0).all()
     assert positions[0] == 0
@@ -24,7 +24,7 @@ def test_a_layout_stands_for_all_the_positions(frames: int) -> None:
 
 @pytest.mark.parametrize("frames", FRAMES)
 def test_every_position_of_speech_stands_for_itself(frames: int) -> None:
-    positions, log_weights = layout(frames, full=False)
+    positions, log_weights = layout(frames, None)
     spoken = min(POSITIONS, -(-frames // 2))
     assert positions[:spoken].tolist() == list(range(spoken))
     assert (log_weights[:spoken] == 0).all()
@@ -32,13 +32,13 @@ def test_every_position_of_speech_stands_for_itself(frames: int) -> None:
 
 @pytest.mark.parametrize("frames", FRAMES)
 def test_a_full_layout_is_what_the_model_was_trained_on(frames: int) -> None:
-    positions, log_weights = layout(frames, full=True)
+    positions, log_weights = layout(frames, FULL)
     assert positions.tolist() == list(range(POSITIONS))
     assert (log_weights == 0).all()
 
 
 def test_short_windows_cost_less() -> None:
-    sizes = [len(layout(frames, full=False)[0]) for frames in (100, 400, 1000, 2000, 3000)]
+    sizes = [len(layout(frames, None)[0]) for frames in (100, 400, 1000, 2000, 3000)]
     assert sizes == sorted(sizes)
     assert sizes[0] < POSITIONS // 4
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model_store.config import WhisperConfig
+from model_store.config import Padding, WhisperConfig
 from service.audio.mel import HOP
 from service.audio.types import MAX_WINDOW_S, Samples
 from service.backends.base import Features, Floats
@@ -49,21 +49,10 @@ class Whisper:
         self.first_mask = self.mask + masking(config.vocabulary, config.suppressed_first_tokens)
 
     def features(self, samples: Samples, *, full: bool, waveform: bool = False) -> Features:
-        positions, log_weights = layout(-(-len(samples) // HOP), full=full)
-        frames = min(2 * POSITIONS, _frames_needed(positions))
-        # Positions behind the frames that were computed all see silence alone, as does the last but one.
-        inner = np.minimum(positions, frames // 2 - 2) if frames < 2 * POSITIONS else positions
-        if waveform:
-            return Features(samples, 0.0, inner, positions, log_weights)
-        return Features(*self._spectrogram(samples, frames), inner, positions, log_weights)
-
-    def _spectrogram(self, samples: Samples, frames: int) -> tuple[Floats, float]:
-        """So many frames of it, silence behind its own, and the value of silence."""
-        mel, silence = log_mel(samples, self._config.mel_bins)
-        values = np.full((len(mel), frames), silence, np.float32)
-        used = min(frames, mel.shape[1])
-        values[:, :used] = mel[:, :used]
-        return values, silence
+        """An adapted model's `full` is what the others compute at once: it was not trained on more."""
+        adapted = self._config.padding
+        padding = (None if adapted else FULL) if full else adapted
+        return padded(samples, self._config.mel_bins, padding, waveform=waveform)
 
     def prompt(self, options: Options, *, task: Task, language: str) -> Prompt:
         config = self._config
@@ -91,16 +80,44 @@ _TOKENS_PER_S = 25
 """More than any script needs for fast speech; a loop is found long before."""
 
 
-def layout(frames: int, *, full: bool) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Floats]:
+FULL = Padding(dense=POSITIONS, sparse=0)
+"""All of it."""
+
+
+def padded(samples: Samples, bins: int, padding: Padding | None, *, waveform: bool = False) -> Features:
+    """A window as the encoder takes it, with so much of its padding."""
+    positions, log_weights = layout(-(-len(samples) // HOP), padding)
+    frames = min(2 * POSITIONS, _frames_needed(positions))
+    # Positions behind the frames that were computed all see silence alone, as does the last but one.
+    inner = np.minimum(positions, frames // 2 - 2) if frames < 2 * POSITIONS else positions
+    if waveform:
+        return Features(samples, 0.0, inner, positions, log_weights)
+    return Features(*_spectrogram(samples, bins, frames), inner, positions, log_weights)
+
+
+def _spectrogram(samples: Samples, bins: int, frames: int) -> tuple[Floats, float]:
+    """So many frames of it, silence behind its own, and the value of silence."""
+    mel, silence = log_mel(samples, bins)
+    values = np.full((len(mel), frames), silence, np.float32)
+    used = min(frames, mel.shape[1])
+    values[:, :used] = mel[:, :used]
+    return values, silence
+
+
+def layout(frames: int, padding: Padding | None) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Floats]:
     """Which of the 1500 positions to compute for a window of this many frames of 10 ms, and the log-weight of each.
 
-    All that hold speech, TAIL behind them, then the middle one of every STRIDE, which stands for all of those.
+    All that hold speech, some behind them, then the middle ones of equal stretches, which stand for all of those.
+    Without a `padding` TAIL behind the speech and one of every STRIDE.
     """
-    if full:
-        return np.arange(POSITIONS), np.zeros(POSITIONS, np.float32)
-    dense = min(POSITIONS, -(-frames // 2) + TAIL)
+    tail = TAIL if padding is None else padding.dense
+    dense = min(POSITIONS, -(-frames // 2) + tail)
     left = POSITIONS - dense
-    sparse = np.arange(dense + min(STRIDE, left) // 2, POSITIONS, STRIDE)
+    if padding is None:
+        sparse = np.arange(dense + min(STRIDE, left) // 2, POSITIONS, STRIDE)
+    else:
+        count = min(padding.sparse, left)
+        sparse = dense + ((np.arange(count) + 0.5) * left / max(1, count)).astype(np.int64)
     weight = np.log(left / len(sparse)) if len(sparse) else 0.0
     positions = np.concatenate([np.arange(dense), sparse])
     return positions, np.concatenate([np.zeros(dense), np.full(len(sparse), weight)]).astype(np.float32)
