@@ -46,16 +46,16 @@ class Facts(BaseModel):
 
     Attributes:
         model_sha256: of the weights that it was trained on, see `identity`.
-        padding: what a window is to be padded with from then on.
-        recipe: the name of the recipe, and the SHA-256 of its text.
+        padding: what a window is to be padded with from then on; None as it was trained.
+        settings: of the step that trained it.
         trained_on: the recordings, and under which licences they are.
     """
 
     model_config = STRICT
 
     model_sha256: str
-    padding: Padding
-    recipe: str
+    padding: Padding | None
+    settings: str
     trained_on: str
 
 

@@ -12,8 +12,10 @@ from model_store.compress.quantise import Quantise, quantise
 from model_store.compress.shrink import Shrink, shrink
 from model_store.compress.slim import Slim, slim
 from model_store.train.adapt import Adapt, adapt
+from model_store.train.distil import Distil, distil
+from model_store.train.tune import Tune, tune
 
-Step = Quantise | Hierarchical | Prune | Shrink | Slim | Adapter | Adapt
+Step = Quantise | Hierarchical | Prune | Shrink | Slim | Adapter | Adapt | Distil | Tune
 
 
 def carry_out(draft: Draft, step: Step, context: Context) -> Draft:
@@ -37,3 +39,7 @@ def carry_out(draft: Draft, step: Step, context: Context) -> Draft:
             return adapter(draft, step)
         case Adapt():
             return adapt(draft, step, context)
+        case Distil():
+            return distil(draft, step, context)
+        case Tune():
+            return tune(draft, step, context)

@@ -12,9 +12,9 @@ from model_store.compress.adapter import adapted, write
 from model_store.compress.context import Context
 from model_store.compress.draft import Draft
 from model_store.compress.settings import STRICT
-from model_store.config import Padding, WhisperConfig
-from model_store.errors import CompressionError
-from model_store.train.settings import Optimisation
+from model_store.config import Padding
+from model_store.train.settings import Examples, Losses, Optimisation
+from model_store.train.torch_there import needed
 
 FILE_NAME = "adapter.safetensors"
 
@@ -25,8 +25,8 @@ class Adapt(BaseModel):
     Attributes:
         padding: computed behind the speech. 12 positions, and 13 that stand for the rest, cost what half a second does.
         rank: of the change of each matrix.
-        clips: examples, cut from the recordings at random; one in ten is silence or noise.
-        closeness: of the last hidden states, beside the divergence of the next tokens.
+        examples: what the teacher is heard on.
+        losses: what is to be alike.
         wide: the share of examples that are padded as before: a window that was not understood is tried so.
         optimisation: how parameters are moved.
     """
@@ -36,8 +36,8 @@ class Adapt(BaseModel):
     step: Literal["adapt"]
     padding: Padding = Padding(dense=12, sparse=13)
     rank: int = Field(default=32, ge=1)
-    clips: int = Field(default=1600, ge=1)
-    closeness: float = Field(default=0.1, ge=0)
+    examples: Examples = Examples(min_confidence=None)
+    losses: Losses = Losses()
     wide: float = Field(default=0.125, ge=0, le=1)
     optimisation: Optimisation = Optimisation(steps=1200, peak=4e-4)
 
@@ -48,12 +48,11 @@ def adapt(draft: Draft, settings: Adapt, context: Context) -> Draft:
     Raises:
         CompressionError: there are no recordings to train on, no torch, or it is no Whisper.
     """
-    if context.studio is None:
-        raise CompressionError("adapt", "it trains, and wants recordings to train on: wren train --training DIR")
-    if not isinstance(draft.model.config, WhisperConfig):
-        raise CompressionError("adapt", "only Whisper was trained on padded windows")
+    needed(settings.step)
     from model_store.train.adaptation import change  # noqa: PLC0415 - it needs torch, which few have
+    from model_store.train.lesson import studio_of  # noqa: PLC0415 - the same
 
-    found = change(draft, settings, context.studio, seed=context.seed, report=context.report)
-    write(found, context.studio.folder / FILE_NAME)
+    studio = studio_of(draft, context, settings.step)
+    found = change(draft, settings, context)
+    write(found, studio.folder / FILE_NAME)
     return adapted(draft, found)

@@ -71,9 +71,14 @@ class Example:
 class Bank:
     """The examples of a folder."""
 
-    def __init__(self, folder: Path, width: int) -> None:
+    def __init__(self, folder: Path, width: int, *, least: float | None = None) -> None:
+        """`least` leaves out speech of which the teacher was less sure."""
         self._folder, self._width = folder, width
-        self.examples = tuple(_read(folder / "index.jsonl"))
+        self.examples = tuple(
+            one
+            for one in _read(folder / "index.jsonl")
+            if least is None or one.kind != "speech" or one.confidence >= least
+        )
 
     def samples(self, example: Example) -> Samples:
         return sounding(self._sounds[example.sound : example.sound + example.samples])
@@ -97,6 +102,11 @@ class Teacher:
     def __init__(self, base: Path, weights: Weights, config: WhisperConfig, *, threads: int) -> None:
         self._family, self._backend = families.load(base), OnnxBackend(base, threads=threads)
         self._weights, self._config = weights, config
+
+    @property
+    def width(self) -> int:
+        """Of the hidden states."""
+        return self._weights["decoder.embed_tokens.weight"].shape[1]
 
     def told(self, sounds: Sequence[Samples], langs: Sequence[str]) -> list[tuple[tuple[int, ...], int, float, bool]]:
         """Of each: tokens, where the text begins, confidence, and whether it can be believed to have ended."""
@@ -188,11 +198,16 @@ def _told(
     """What can be learnt from: texts that ended."""
     langs = [corpus.recordings[cut.recording].lang for cut, _ in made]
     told = teacher.told([samples for _, samples in made], langs)
-    kept = [(*one, lang, *what) for one, lang, what in zip(made, langs, told, strict=True) if what[3]]
+    kept = []
+    for (cut, samples), lang, (tokens, text_from, confidence, ended) in zip(made, langs, told, strict=True):
+        if cut.kind != "speech":  # nothing is said, whatever the teacher hears in it
+            kept.append((cut, samples, lang, (*tokens[:text_from], tokens[-1]), text_from, confidence))
+        elif ended:
+            kept.append((cut, samples, lang, tokens, text_from, confidence))
     if not kept:
         return
     states = teacher.states([one[1] for one in kept], [one[3] for one in kept])
-    for (cut, samples, lang, tokens, text_from, confidence, _), state in zip(kept, states, strict=True):
+    for (cut, samples, lang, tokens, text_from, confidence), state in zip(kept, states, strict=True):
         yield Example(0, len(samples), 0, tokens, text_from, lang, cut.kind, confidence), samples, state
 
 

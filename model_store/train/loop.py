@@ -4,9 +4,11 @@ Deterministic for a seed: the examples of a step are a pure function of its numb
 checkpoint. Started by `torchrun`, every process takes its share of each batch and the gradients are added up.
 """
 
+import gc
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +23,9 @@ from model_store.train.settings import Optimisation
 from model_store.train.studio import Told, Watch
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+
+_PATIENCE = timedelta(days=7)
+"""How long processes wait for each other: the first writes down what the teacher hears, and measures held-out WER."""
 
 
 class Problem(Protocol):
@@ -49,7 +54,8 @@ class Company:
     def __init__(self) -> None:
         self.count, self.rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
         if self.count > 1 and not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            backend = "nccl" if torch.cuda.is_available() else "gloo"
+            torch.distributed.init_process_group(backend, timeout=_PATIENCE)
 
     @property
     def leads(self) -> bool:
@@ -66,6 +72,14 @@ class Company:
         """Until all are here."""
         if self.count > 1:
             torch.distributed.barrier()
+
+    def leave(self) -> None:
+        """Together: one that ends while another still talks to it takes it down."""
+        if self.count > 1 and torch.distributed.is_initialized():
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
+            # Gloo's threads end with the last reference to it; while the interpreter ends they would abort the process.
+            gc.collect()
 
     def add_up(self, tensor: Tensor) -> Tensor:
         if self.count > 1:

@@ -8,6 +8,49 @@ from model_store.compress.settings import STRICT
 from model_store.train.schedule import Schedule
 
 
+class Examples(BaseModel):
+    """What the teacher is heard on.
+
+    Attributes:
+        count: cuts of 0.2 to 30 s, from anywhere in the recordings; one in ten is silence or noise.
+        min_confidence: the least mean log-probability of a teacher's text that is believed; None for any.
+    """
+
+    model_config = STRICT
+
+    count: int = Field(default=1600, ge=1)
+    min_confidence: float | None = Field(default=-1.0, le=0)
+
+
+class Losses(BaseModel):
+    """How much each difference between student and teacher counts, a token.
+
+    Attributes:
+        divergence: of the next tokens.
+        temperature: at which they are compared.
+        closeness: of the decoder's last hidden states.
+        labels: the cross-entropy of the teacher's text.
+        smoothing: of these labels.
+        hidden: of what the encoder's layers give.
+        attention: of what the encoder's layers look at.
+    """
+
+    model_config = STRICT
+
+    divergence: float = Field(default=1.0, ge=0)
+    temperature: float = Field(default=1.0, gt=0)
+    closeness: float = Field(default=0.1, ge=0)
+    labels: float = Field(default=0.0, ge=0)
+    smoothing: float = Field(default=0.0, ge=0, lt=1)
+    hidden: float = Field(default=0.0, ge=0)
+    attention: float = Field(default=0.0, ge=0)
+
+    @property
+    def looks(self) -> bool:
+        """Whether a loss compares layers."""
+        return bool(self.hidden or self.attention)
+
+
 class Optimisation(BaseModel):
     """How parameters are moved: AdamW (Loshchilov and Hutter, 2019) with a clipped gradient and a changing rate.
 

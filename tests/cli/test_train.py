@@ -19,7 +19,7 @@ precision = "fp32"
 [[steps]]
 step = "adapt"
 rank = 2
-clips = 8
+examples = {count = 8}
 [steps.optimisation]
 steps = 3
 batch_s = 12
@@ -58,7 +58,7 @@ def test_a_folder_of_audio_makes_a_variant(store: Path, recipe: Path, tmp_path: 
     assert manifest.calibrated_on.startswith("en (sha256 ")
     assert {path.name for path in (store / ".training" / "whisper-tiny.en-brief").iterdir()} >= {
         "adapter.safetensors",
-        "curve.svg",
+        "curve-adapt.svg",
     }
 
 

@@ -16,7 +16,7 @@ from model_store.evaluate import datasets
 from model_store.train import bank
 from model_store.train.adapt import FILE_NAME, Adapt, adapt
 from model_store.train.imitation import Imitation
-from model_store.train.settings import Optimisation
+from model_store.train.settings import Examples, Optimisation
 from model_store.train.studio import Studio, Told
 from service.audio.types import SAMPLE_RATE
 from service.recognition.families import load
@@ -27,7 +27,7 @@ from tests.store import folder
 SETTINGS = Adapt(
     step="adapt",
     rank=2,
-    clips=12,
+    examples=Examples(count=12, min_confidence=None),
     optimisation=Optimisation(steps=6, batch_s=12, checkpoint_every=2, peak=1e-3, warm_up=0),
 )
 
@@ -123,7 +123,7 @@ def test_the_change_is_kept_and_can_be_put_in_again(trained: tuple[Draft, Path],
 
 
 def test_the_curve_is_drawn(trained: tuple[Draft, Path]) -> None:
-    assert "<polyline" in (trained[1] / "curve.svg").read_text()
+    assert "<polyline" in (trained[1] / "curve-adapt.svg").read_text()
 
 
 def test_what_is_no_change_is_refused(tmp_path: Path) -> None:
