@@ -11,11 +11,12 @@ from model_store.compress.prune import Prune, prune
 from model_store.compress.quantise import Quantise, quantise
 from model_store.compress.shrink import Shrink, shrink
 from model_store.compress.slim import Slim, slim
+from model_store.compress.student import Student, student
 from model_store.train.adapt import Adapt, adapt
 from model_store.train.distil import Distil, distil
 from model_store.train.tune import Tune, tune
 
-Step = Quantise | Hierarchical | Prune | Shrink | Slim | Adapter | Adapt | Distil | Tune
+Step = Quantise | Hierarchical | Prune | Shrink | Slim | Student | Adapter | Adapt | Distil | Tune
 
 
 def carry_out(draft: Draft, step: Step, context: Context) -> Draft:
@@ -43,3 +44,5 @@ def carry_out(draft: Draft, step: Step, context: Context) -> Draft:
             return distil(draft, step, context)
         case Tune():
             return tune(draft, step, context)
+        case Student():
+            return student(draft, step, context)
