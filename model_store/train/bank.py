@@ -17,10 +17,12 @@ import torch
 
 from model_store.config import Padding, WhisperConfig
 from model_store.train import network
+from model_store.train.augment.levels import amplified, within_scale
+from model_store.train.augment.noise import Color, colored
 from model_store.train.corpus import Corpus, pcm, sounding
 from model_store.train.cuts import Cut
 from model_store.train.network import Weights, Windows
-from service.audio.types import SAMPLE_RATE, Samples
+from service.audio.types import MAX_WINDOW_S, SAMPLE_RATE, Samples
 from service.backends.base import EncoderBatch, Floats
 from service.backends.onnx import OnnxBackend
 from service.backends.sequences import Job
@@ -35,6 +37,10 @@ TEACHER = Padding(dense=250, sparse=250)
 
 _AT_ONCE = 8
 _MOST_TOKENS_PER_S = 12
+
+_COLORS: tuple[Color, ...] = ("white", "pink", "brown")
+_NOISE_DB = (-80.0, -15.0)
+"""Of noise without speech, under full scale."""
 
 Vary = Callable[[Samples, np.random.Generator], Samples]
 
@@ -215,9 +221,10 @@ def _sound(corpus: Corpus, cut: Cut, vary: Vary, random: np.random.Generator) ->
     if cut.kind == "silence":
         return np.zeros(cut.samples, np.float32)
     if cut.kind == "noise":
-        level = 10 ** random.uniform(-4, -1)
-        return (random.standard_normal(cut.samples) * level).clip(-1, 1).astype(np.float32)
-    return vary(corpus.read(corpus.recordings[cut.recording], cut.first, cut.samples), random)
+        color = _COLORS[random.integers(len(_COLORS))]
+        return within_scale(amplified(colored(cut.samples, color, random), random.uniform(*_NOISE_DB)))
+    heard = vary(corpus.read(corpus.recordings[cut.recording], cut.first, cut.samples), random)
+    return heard[: MAX_WINDOW_S * SAMPLE_RATE]
 
 
 def _lines(path: Path) -> Iterator[tuple[dict[str, object], int]]:

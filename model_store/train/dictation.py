@@ -3,15 +3,19 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from model_store.config import Padding
 from model_store.train import losses, network
+from model_store.train.augment.chain import Chain
+from model_store.train.augment.masks import masked
 from model_store.train.bank import forced, windowed
 from model_store.train.corpus import Corpus, Recording
-from model_store.train.network import Weights
+from model_store.train.network import Weights, Windows
+from service.audio.types import MAX_WINDOW_S, SAMPLE_RATE, Samples
 
 HEAD = "ctc.weight"
 """The parameter of the CTC head, [characters + 1, width]; the blank is its first row."""
@@ -43,6 +47,8 @@ class Dictation:
         smoothing: of the labels.
         ctc: how much the characters count.
         language: how much the token behind the start counts.
+        vary: what changes the sounds.
+        seed: of it; an example is always changed in the same way.
     """
 
     parameters: Mapping[str, Tensor]
@@ -54,6 +60,8 @@ class Dictation:
     smoothing: float
     ctc: float
     language: float
+    vary: Chain
+    seed: int
 
     @property
     def lengths(self) -> Sequence[float]:
@@ -67,8 +75,8 @@ class Dictation:
     def loss(self, examples: Sequence[int]) -> Tensor:
         rows = [self.examples[one] for one in examples]
         device = next(iter(self.parameters.values())).device
-        sounds = [self.corpus.read(one.recording, 0, one.recording.samples) for one in rows]
-        windows = windowed(sounds, self.bins, self.padding).to(device)
+        sounds = [self._heard(one) for one in examples]
+        windows = self._masked(windowed(sounds, self.bins, self.padding), examples).to(device)
         weights = self.weights()
         memory = network.encoded(weights, windows)
         tokens = forced([one.tokens for one in rows]).to(device)
@@ -82,6 +90,19 @@ class Dictation:
         if self.ctc:
             found = found + self.ctc * self._spelled(memory, rows)
         return found
+
+    def _heard(self, example: int) -> Samples:
+        recording = self.examples[example].recording
+        samples = self.corpus.read(recording, 0, recording.samples)
+        return self.vary(samples, np.random.default_rng((self.seed, example)))[: MAX_WINDOW_S * SAMPLE_RATE]
+
+    def _masked(self, windows: Windows, examples: Sequence[int]) -> Windows:
+        """With bands and stretches hidden, in place, where the settings say so."""
+        for row, example in enumerate(examples):
+            frames = round(self.examples[example].recording.seconds * 2 * _POSITIONS_PER_S)
+            features = windows.features[row, :, :frames].numpy()
+            features[:] = masked(features, self.vary.settings.masks, np.random.default_rng((self.seed, example, 1)))
+        return windows
 
     def _spelled(self, memory: Tensor, rows: Sequence[Dictated]) -> Tensor:
         """Connectionist temporal classification (Graves et al., 2006), summed over the rows."""

@@ -18,6 +18,7 @@ from model_store.convert.model import Model
 from model_store.errors import CompressionError
 from model_store.evaluate.layouts import Utterance
 from model_store.train import bank, curve
+from model_store.train.augment.chain import Chain
 from model_store.train.bank import Bank
 from model_store.train.checkpoint import Standing
 from model_store.train.corpus import Corpus
@@ -165,7 +166,8 @@ def named(utterances: Sequence[Utterance]) -> str:
 def _written(corpus: Corpus, wanted: Examples, folder: Path, teacher: bank.Teacher, context: Context) -> None:
     chosen = cuts(corpus.recordings, wanted.count, context.seed)
     context.report(f"the teacher writes down what it hears in {len(chosen)} examples")
-    bank.built(corpus, chosen, teacher, folder, width=teacher.width, seed=context.seed)
+    vary = Chain(wanted.augmentation)
+    bank.built(corpus, chosen, teacher, folder, width=teacher.width, seed=context.seed, vary=vary)
 
 
 def _digest(base: Model, corpus: Corpus, wanted: Examples, seed: int) -> str:

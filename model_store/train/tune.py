@@ -14,6 +14,7 @@ from model_store.compress.context import Context
 from model_store.compress.draft import Draft
 from model_store.compress.settings import EVERY, STRICT
 from model_store.train.adapt import FILE_NAME
+from model_store.train.augment.settings import Augmentation
 from model_store.train.settings import Optimisation
 from model_store.train.torch_there import needed
 
@@ -29,6 +30,8 @@ class Tune(BaseModel):
         smoothing: of the labels.
         ctc: how much the characters count that the encoder alone is to tell.
         language: how much the language counts that is to be told at the start; of multilingual models.
+        copies: of each recording, each changed by the augmentation in another way.
+        augmentation: what changes the sounds.
         optimisation: how parameters are moved.
     """
 
@@ -42,6 +45,8 @@ class Tune(BaseModel):
     smoothing: float = Field(default=0.1, ge=0, lt=1)
     ctc: float = Field(default=0.0, ge=0)
     language: float = Field(default=0.0, ge=0)
+    copies: int = Field(default=1, ge=1)
+    augmentation: Augmentation = Augmentation()
     optimisation: Optimisation = Optimisation(peak=2e-4, schedule="cosine")
 
 

@@ -13,6 +13,7 @@ from model_store.config import WhisperConfig
 from model_store.errors import CompressionError
 from model_store.evaluate.scoring import normal
 from model_store.train import low_rank
+from model_store.train.augment.chain import Chain
 from model_store.train.corpus import Corpus, Recording
 from model_store.train.dictation import HEAD, Dictated, Dictation
 from model_store.train.distillation import chosen
@@ -72,12 +73,14 @@ def trained(draft: Draft, settings: Tune, context: Context) -> tuple[Draft, Chan
         parameters=parameters,
         weights=weights,
         corpus=corpus,
-        examples=examples,
+        examples=examples * settings.copies,
         bins=config.mel_bins,
         padding=config.padding,
         smoothing=settings.smoothing,
         ctc=settings.ctc,
         language=settings.language,
+        vary=Chain(settings.augmentation),
+        seed=context.seed,
     )
     summed = hashlib.sha256(f"{corpus.path.name} {settings.model_dump_json()} {context.seed}".encode())
     summed.update(identity(draft.model).encode())

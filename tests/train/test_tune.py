@@ -12,6 +12,7 @@ from model_store.convert.model import read
 from model_store.errors import CompressionError
 from model_store.evaluate import datasets
 from model_store.train.adapt import FILE_NAME
+from model_store.train.augment.settings import Augmentation
 from model_store.train.settings import Optimisation
 from model_store.train.studio import Studio, Told
 from model_store.train.tune import Tune, tune
@@ -62,6 +63,14 @@ def test_characters_can_be_learnt_beside_the_tokens(tmp_path: Path) -> None:
     assert both[0].loss > alone[0].loss
     assert both[-1].loss < 0.9 * both[0].loss
     assert set(tuned.model.weights) == set(tiny_draft().model.weights)
+
+
+def test_copies_are_changed_each_in_another_way(tmp_path: Path) -> None:
+    changes = {"noise": {"probability": 1.0}, "speed": {"probability": 0.5}, "masks": {"probability": 1.0}}
+    augmented = SETTINGS.model_copy(update={"copies": 2, "augmentation": Augmentation.model_validate(changes)})
+    tuned = run(tmp_path / "noisy", augmented)
+    assert differing(tuned, run(tmp_path / "clean"))
+    assert not differing(tuned, run(tmp_path / "again", augmented))
 
 
 def test_small_letters_are_another_text(tmp_path: Path) -> None:
