@@ -3,7 +3,6 @@
 A figure is told of a variant only where every file has the digest that it was measured with.
 """
 
-import json
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from model_store import toml_text
 from model_store.errors import CatalogError
 from model_store.manifest import HEX_SHA256, Evaluation, Manifest
 
@@ -73,14 +73,7 @@ def write(manifests: Iterable[Manifest], path: Path = SHIPPED) -> None:
         entry.model_dump(mode="json", exclude_none=True) for entry in Evaluated.in_manifests(manifests).evaluations
     )
     tables = (
-        "\n[[evaluations]]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in entry.items())
+        "\n[[evaluations]]\n" + "".join(f"{name} = {toml_text.value(value)}\n" for name, value in entry.items())
         for entry in entries
     )
     path.write_text(HEADER + "".join(tables), encoding="utf-8")
-
-
-def _toml(value: str | float | dict[str, str]) -> str:
-    """A value as TOML has it: as in JSON, but for tables."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(name)} = {_toml(one)}" for name, one in value.items()) + "}"
-    return json.dumps(value, ensure_ascii=False)

@@ -112,6 +112,26 @@ class Workshop:
             known = built.evaluated([evaluation])
             return Outcome(self._registry.add(known, trial.path(built)), evaluation, growth)
 
+    def tried(self, model: str, recipe: Recipe, material: Material) -> Outcome:
+        """As `build`, but that it is judged whatever it loses, and not registered.
+
+        Raises:
+            NotInStore, BrokenVariant, ConversionError, CompressionError, EvaluationError: as there.
+        """
+        if not material.judged:
+            raise CompressionError(
+                "search", "it judges by recordings with references: give a folder of them (--data DIR)"
+            )
+        base = self._base(model)
+        with _trial_store(self._registry) as trial:
+            bench = _Bench(trial, base, recipe, material, self._threads, self._report)
+            source = self._registry.path(base)
+            built = bench.write(compressed(Draft(models.read(source)), recipe, bench.context(source)), recipe.name)
+            with TemporaryDirectory(prefix="wren-") as folder:
+                out = Path(folder) / "hypotheses.jsonl"
+                found, _ = run.evaluate(trial, built, material.judged, threads=self._threads, out=out)
+        return Outcome(built, found, None)
+
     def _base(self, model: str) -> Manifest:
         bases = [manifest for manifest in self._registry.variants(model) if manifest.parent is None]
         found = bases[0] if bases else self._registry.get(model, "fp32")

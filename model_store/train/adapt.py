@@ -36,7 +36,7 @@ class Adapt(BaseModel):
     step: Literal["adapt"]
     padding: Padding = Padding(dense=12, sparse=13)
     rank: int = Field(default=32, ge=1)
-    examples: Examples = Examples(min_confidence=None)
+    examples: Examples = Examples(min_confidence=-3.0)
     losses: Losses = Losses()
     wide: float = Field(default=0.125, ge=0, le=1)
     optimisation: Optimisation = Optimisation(steps=1200, peak=4e-4)

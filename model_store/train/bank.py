@@ -77,13 +77,11 @@ class Example:
 class Bank:
     """The examples of a folder."""
 
-    def __init__(self, folder: Path, width: int, *, least: float | None = None) -> None:
+    def __init__(self, folder: Path, width: int, *, least: float = -np.inf) -> None:
         """`least` leaves out speech of which the teacher was less sure."""
         self._folder, self._width = folder, width
         self.examples = tuple(
-            one
-            for one in _read(folder / "index.jsonl")
-            if least is None or one.kind != "speech" or one.confidence >= least
+            one for one in _read(folder / "index.jsonl") if one.kind != "speech" or one.confidence >= least
         )
 
     def samples(self, example: Example) -> Samples:

@@ -28,7 +28,7 @@ class Range(NamedTuple):
     longest: float
 
 
-LENGTHS = (Range(0.12, 0.2, 1.0), Range(0.72, 1.0, 9.5), Range(0.16, 9.5, 30.0))
+LENGTHS = (Range(0.18, 0.2, 1.0), Range(0.68, 1.0, 9.5), Range(0.14, 9.5, 30.0))
 """As windows are: mostly of single utterances, some short ones, some full ones."""
 
 SOUNDLESS = 0.05

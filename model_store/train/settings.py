@@ -14,14 +14,14 @@ class Examples(BaseModel):
 
     Attributes:
         count: cuts of 0.2 to 30 s, from anywhere in the recordings; one in ten is silence or noise.
-        min_confidence: the least mean log-probability of a teacher's text that is believed; None for any.
+        min_confidence: the least mean log-probability of a teacher's text that is believed.
         augmentation: what changes the sounds; teacher and student hear the same.
     """
 
     model_config = STRICT
 
     count: int = Field(default=1600, ge=1)
-    min_confidence: float | None = Field(default=-1.0, le=0)
+    min_confidence: float = Field(default=-1.0, le=0)
     augmentation: Augmentation = Augmentation()
 
 

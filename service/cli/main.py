@@ -17,6 +17,7 @@ from service.cli import (
     precision,
     profile,
     report,
+    search,
     serve,
     serving,
     train,
@@ -38,6 +39,7 @@ app.command()(transcribe.transcribe)
 app.command()(listen.listen)
 app.command()(compress.compress)
 app.command()(train.train)
+app.command()(search.search)
 app.command()(evaluate.evaluate)
 app.command()(plan.plan)
 app.command()(precision.precision)

@@ -22,7 +22,7 @@ from tests.compress.drafts import calibration, small_draft, tiny_draft
 from tests.train.test_adapt import differing, studio
 
 BRIEF = Optimisation(steps=2, batch_s=6, checkpoint_every=1, peak=1e-4, warm_up=0)
-SETTINGS = Distil(step="distil", examples=Examples(count=6, min_confidence=None), optimisation=BRIEF)
+SETTINGS = Distil(step="distil", examples=Examples(count=6, min_confidence=-9.0), optimisation=BRIEF)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Search: which settings of a recipe give the variants that no others beat."""
