@@ -10,7 +10,12 @@ from model_store.convert.model import Model
 
 _RATES = {
     # What of a convolution is computed for each encoder position, by the stride of those behind it.
-    "whisper": {"encoder.conv1.weight": 2, "encoder.conv2.weight": 1},
+    "whisper": {
+        "encoder.conv1.weight": 2,
+        "encoder.conv1.depthwise.weight": 2,
+        "encoder.conv1.pointwise.weight": 2,
+        "encoder.conv2.weight": 1,
+    },
     "moonshine": {"encoder.conv1.weight": 6, "encoder.conv2.weight": 2, "encoder.conv3.weight": 1},
 }
 

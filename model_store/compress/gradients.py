@@ -77,8 +77,7 @@ class Forward:
         features, weights = example.features, self.weights
         x = torch.from_numpy(features.values).to(self._dtype)[None]
         for name, stride in (("conv1", 1), ("conv2", 2)):
-            kernel, bias = weights[f"encoder.{name}.weight"], weights[f"encoder.{name}.bias"]
-            x = functional.gelu(functional.conv1d(x, kernel, bias, stride=stride, padding=1))
+            x = functional.gelu(self._convolved(x, f"encoder.{name}", stride))
         positions = weights["encoder.embed_positions.weight"][torch.from_numpy(features.positions)]
         x = x[0].T[torch.from_numpy(features.frames)] + positions
         for layer in self._layers("encoder"):
@@ -86,6 +85,14 @@ class Forward:
             x = x + self._attention(h, h, log_weights, f"{layer}.self_attn")
             x = x + self._feed_forward(x, layer)
         return self._norm(x, "encoder.layer_norm")
+
+    def _convolved(self, x: Tensor, name: str, stride: int) -> Tensor:
+        weights, bias = self.weights, self.weights[f"{name}.bias"]
+        if f"{name}.weight" in weights:
+            return functional.conv1d(x, weights[f"{name}.weight"], bias, stride=stride, padding=1)
+        by_channel = weights[f"{name}.depthwise.weight"]
+        x = functional.conv1d(x, by_channel, stride=stride, padding=1, groups=len(by_channel))
+        return functional.conv1d(x, weights[f"{name}.pointwise.weight"], bias)
 
     def _attention(self, x: Tensor, memory: Tensor, mask: Tensor, name: str) -> Tensor:
         """`mask` is added to the scores [heads, queries, keys]."""

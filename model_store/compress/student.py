@@ -1,5 +1,6 @@
 """A step: a smaller student out of its teacher's own layers and neurons, as a start for training."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from model_store.compress.layers import without
 from model_store.compress.settings import EVERY, STRICT
 from model_store.compress.shrink import narrowed, observed
 from model_store.config import WhisperConfig
+from model_store.convert.graph import Floats
 from model_store.convert.whisper_source import HEAD_SIZE
 from model_store.errors import CompressionError
 
@@ -21,7 +23,8 @@ Layers = Annotated[int, Field(ge=1)] | Annotated[tuple[Annotated[int, Field(ge=0
 class Student(BaseModel):
     """`encoder_layers` and `decoder_layers`: how many stay, spread over the teacher's, or which; all if not given.
 
-    `neurons` is the share of each feed-forward block's neurons that stay.
+    `neurons` is the share of each feed-forward block's neurons that stay. A `separable` front end has a convolution by
+    channel and one across channels in place of each (MobileNets: Howard et al., 2017).
     """
 
     model_config = STRICT
@@ -30,6 +33,7 @@ class Student(BaseModel):
     encoder_layers: Layers | None = None
     decoder_layers: Layers | None = None
     neurons: float = Field(default=1, gt=0, le=1)
+    front: Literal["full", "separable"] = "full"
 
 
 def student(draft: Draft, settings: Student, context: Context) -> Draft:
@@ -52,15 +56,34 @@ def student(draft: Draft, settings: Student, context: Context) -> Draft:
         if layer not in kept
     ]
     found = [(channels, _surplus(channels.units, settings.neurons)) for channels in neurons(draft.model, EVERY)]
-    if not gone and not any(count for _, count in found):
+    if not gone and not any(count for _, count in found) and settings.front == "full":
         raise CompressionError("student", "it would be as large as its teacher")
     smaller = without(_aligned(draft, draft.model.config, decoder), gone) if gone else draft
+    if settings.front == "separable":
+        smaller = smaller.having(separated(smaller.model.weights))
     chosen = [(one, _surplus(one.units, settings.neurons)) for one in neurons(smaller.model, EVERY)]
     chosen = [(one, min(count, one.spare_units)) for one, count in chosen if count]
     if not chosen:
         return smaller
     refit: Literal["squares", "none"] = "none" if context.recordings is None else "squares"
     return narrowed(smaller, chosen, observed(smaller, [one for one, _ in chosen], refit, context), refit)
+
+
+def separated(weights: Mapping[str, Floats]) -> dict[str, Floats]:
+    """With each convolution of the front end as two: of each input channel the closest outer product (by SVD).
+
+    Kernels [out, in, 3] become one by channel, [in, 1, 3], and one across channels, [out, in, 1].
+    """
+    found = dict(weights)
+    for name in ("encoder.conv1", "encoder.conv2"):
+        kernel = found.pop(f"{name}.weight", None)
+        if kernel is None:  # it is separable already
+            continue
+        across, sizes, along = np.linalg.svd(kernel.transpose(1, 0, 2).astype(np.float64), full_matrices=False)
+        found[f"{name}.depthwise.weight"] = along[:, :1].astype(np.float32)
+        pointwise = across[:, :, 0] * sizes[:, :1]
+        found[f"{name}.pointwise.weight"] = np.ascontiguousarray(pointwise.T[:, :, None]).astype(np.float32)
+    return found
 
 
 def spread(there: int, count: int) -> tuple[int, ...]:

@@ -30,6 +30,9 @@ class Parameters:
     def below(self, name: str) -> "Parameters":
         return replace(self, prefix=f"{self.prefix}{name}.")
 
+    def __contains__(self, name: str) -> bool:
+        return self.prefix + name in self.weights
+
     def __getitem__(self, name: str) -> Floats:
         """The plain values, such as those of a bias."""
         return self.weights[self.prefix + name]

@@ -34,9 +34,7 @@ def encoder_graph(source: WhisperSource, form: Form, stored: Mapping[str, Stored
     positions = graph.input("positions", INT64, ["B", "T"])
     log_weights = graph.input("log_weights", FLOAT, ["B", "T"])
     for name, stride in (("conv1", 1), ("conv2", 2)):
-        kernel, bias = encoder.constant(f"{name}.weight"), graph.constant(encoder[f"{name}.bias"])
-        x = graph.op("Conv", x, kernel, bias, kernel_shape=[3], pads=[1, 1], strides=[stride])
-        x = graph.op("Gelu", x)
+        x = graph.op("Gelu", _convolved(encoder.below(name), x, stride))
     x = graph.op("Transpose", x, perm=[0, 2, 1])
     x = graph.op("GatherND", x, graph.op("Unsqueeze", frames, graph.integers(2)), batch_dims=1)
     x = graph.op("Add", x, graph.op("Gather", encoder.constant("embed_positions.weight"), positions))
@@ -79,6 +77,21 @@ def decoder_graph(source: WhisperSource, form: Form, stored: Mapping[str, Stored
         "attention", graph.op("Concat", *attention, axis=1), FLOAT, ["B", len(config.alignment_heads), "S", "T"]
     )
     return graph.model()
+
+
+def _convolved(convolution: Parameters, x: str, stride: int) -> str:
+    """A convolution, or where a student has one of each, one by channel and one across channels."""
+    graph, groups, name = convolution.graph, 1, "weight"
+    if name not in convolution:
+        name = "depthwise.weight"
+        groups = len(convolution[name])
+    inputs = [x, convolution.constant(name)]
+    if groups == 1:
+        inputs.append(graph.constant(convolution["bias"]))
+        return graph.op("Conv", *inputs, kernel_shape=[3], pads=[1, 1], strides=[stride])
+    x = graph.op("Conv", *inputs, kernel_shape=[3], pads=[1, 1], strides=[stride], group=groups)
+    across = convolution.constant("pointwise.weight")
+    return graph.op("Conv", x, across, graph.constant(convolution["bias"]), kernel_shape=[1])
 
 
 class _Widening:

@@ -98,7 +98,11 @@ def logits(weights: Weights, hidden: Tensor) -> Tensor:
 
 
 def _convolved(weights: Weights, name: str, x: Tensor, stride: int) -> Tensor:
-    return F.conv1d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], stride=stride, padding=1)
+    if f"{name}.weight" in weights:
+        return F.conv1d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], stride=stride, padding=1)
+    by_channel = weights[f"{name}.depthwise.weight"]
+    x = F.conv1d(x, by_channel, stride=stride, padding=1, groups=len(by_channel))
+    return F.conv1d(x, weights[f"{name}.pointwise.weight"], weights[f"{name}.bias"])
 
 
 def _attention(weights: Weights, x: Tensor, memory: Tensor, mask: Tensor, name: str, looked: Looked | None) -> Tensor:

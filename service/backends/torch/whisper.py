@@ -24,6 +24,9 @@ from service.backends.torch.weights import Weights
 _HEAD = 64
 """Of every Whisper size (Radford et al., 2022, table 1)."""
 
+_FRONT = ((1, "conv1"), (2, "conv2"))
+"""Strides and names of the convolutions."""
+
 _STEP = 64
 """Positions by which a GPU's lengths grow: 24 of them up to 30 s."""
 
@@ -39,15 +42,36 @@ class WhisperInputs:
     log_weights: torch.Tensor | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Convolution:
+    """Of three frames; where a student has `across`, the first is by channel and that one across channels."""
+
+    kernel: torch.Tensor
+    across: torch.Tensor | None
+    bias: torch.Tensor
+    stride: int
+
+    @classmethod
+    def of(cls, weights: Weights, stride: int) -> "_Convolution":
+        kernel, bias = weights.tensor_if_there("weight"), weights.tensor("bias")
+        if kernel is not None:
+            return cls(kernel, None, bias, stride)
+        return cls(weights.tensor("depthwise.weight"), weights.tensor("pointwise.weight"), bias, stride)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        if self.across is None:
+            return F.conv1d(x, self.kernel, self.bias, stride=self.stride, padding=1)
+        x = F.conv1d(x, self.kernel, stride=self.stride, padding=1, groups=len(self.kernel))
+        return F.conv1d(x, self.across, self.bias)
+
+
 class WhisperEncoder:
     """From samples to what the decoder reads of them."""
 
     def __init__(self, weights: Weights, config: WhisperConfig) -> None:
         below, self._device = weights.below("encoder"), weights.device
         self._mel = LogMel(config.mel_bins, weights.device)
-        self._convolutions = [
-            (below.tensor(f"{name}.weight"), below.tensor(f"{name}.bias")) for name in ("conv1", "conv2")
-        ]
+        self._convolutions = [_Convolution.of(below.below(name), stride) for stride, name in _FRONT]
         self._positions = below.tensor("embed_positions.weight")
         self._layers = [_encoder_layer(below.below(f"layers.{index}")) for index in range(below.layers())]
         self._norm = Norm.of(below, "layer_norm")
@@ -81,8 +105,8 @@ class WhisperEncoder:
     def _convolved(self, inputs: WhisperInputs) -> torch.Tensor:
         """[rows, positions, width]."""
         x = self._mel(inputs.samples, inputs.counts).to(self._positions.dtype)
-        for stride, (kernel, bias) in enumerate(self._convolutions, start=1):
-            x = F.gelu(F.conv1d(x, kernel, bias, stride=stride, padding=1))
+        for convolution in self._convolutions:
+            x = F.gelu(convolution(x))
         x = x.transpose(1, 2).contiguous()
         rows, frames, _ = x.shape
         first = torch.arange(rows, device=x.device)[:, None] * frames
