@@ -35,15 +35,15 @@ SOUNDLESS = 0.05
 """The share of silence, and that of noise."""
 
 
-def cuts(recordings: Sequence[Recording], count: int, seed: int, *, lengths: Sequence[Range] = LENGTHS) -> list[Cut]:
+def cuts(recordings: Sequence[Recording], count: int, seed: int, *, longest_s: float = 30.0) -> list[Cut]:
     """So many. The place of a cut is at random, so that it may begin or end within a word, as windows sometimes do."""
     random = np.random.default_rng(seed)
-    shares = np.array([one.share for one in lengths])
+    shares = np.array([one.share for one in LENGTHS])
     audio = np.array([one.samples for one in recordings], np.float64)
     found = []
     for _ in range(count):
-        taken = lengths[random.choice(len(lengths), p=shares / shares.sum())]
-        seconds = float(np.exp(random.uniform(np.log(taken.shortest), np.log(taken.longest))))
+        taken = LENGTHS[random.choice(len(LENGTHS), p=shares / shares.sum())]
+        seconds = min(longest_s, float(np.exp(random.uniform(np.log(taken.shortest), np.log(taken.longest)))))
         which = int(random.choice(len(recordings), p=audio / audio.sum()))
         wanted, place, dice = round(seconds * SAMPLE_RATE), random.random(), random.random()
         samples = min(wanted, recordings[which].samples)

@@ -164,7 +164,7 @@ def named(utterances: Sequence[Utterance]) -> str:
 
 
 def _written(corpus: Corpus, wanted: Examples, folder: Path, teacher: bank.Teacher, context: Context) -> None:
-    chosen = cuts(corpus.recordings, wanted.count, context.seed)
+    chosen = cuts(corpus.recordings, wanted.count, context.seed, longest_s=wanted.longest_s)
     context.report(f"the teacher writes down what it hears in {len(chosen)} examples")
     vary = Chain(wanted.augmentation)
     bank.built(corpus, chosen, teacher, folder, width=teacher.width, seed=context.seed, vary=vary)

@@ -13,7 +13,8 @@ class Examples(BaseModel):
     """What the teacher is heard on.
 
     Attributes:
-        count: cuts of 0.2 to 30 s, from anywhere in the recordings; one in ten is silence or noise.
+        count: cuts of 0.2 s and more, from anywhere in the recordings; one in ten is silence or noise.
+        longest_s: no cut is longer.
         min_confidence: the least mean log-probability of a teacher's text that is believed.
         augmentation: what changes the sounds; teacher and student hear the same.
     """
@@ -21,6 +22,7 @@ class Examples(BaseModel):
     model_config = STRICT
 
     count: int = Field(default=1600, ge=1)
+    longest_s: float = Field(default=30.0, ge=1, le=30)
     min_confidence: float = Field(default=-1.0, le=0)
     augmentation: Augmentation = Augmentation()
 

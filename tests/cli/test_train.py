@@ -19,7 +19,7 @@ precision = "fp32"
 [[steps]]
 step = "adapt"
 rank = 2
-examples = {count = 8}
+examples = {count = 8, longest_s = 3}
 [steps.optimisation]
 steps = 3
 batch_s = 12

@@ -27,7 +27,7 @@ from tests.store import folder
 SETTINGS = Adapt(
     step="adapt",
     rank=2,
-    examples=Examples(count=12, min_confidence=-9.0),
+    examples=Examples(count=12, longest_s=3, min_confidence=-9.0),
     optimisation=Optimisation(steps=6, batch_s=12, checkpoint_every=2, peak=1e-3, warm_up=0),
 )
 

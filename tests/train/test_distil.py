@@ -22,7 +22,7 @@ from tests.compress.drafts import calibration, small_draft, tiny_draft
 from tests.train.test_adapt import differing, studio
 
 BRIEF = Optimisation(steps=2, batch_s=6, checkpoint_every=1, peak=1e-4, warm_up=0)
-SETTINGS = Distil(step="distil", examples=Examples(count=6, min_confidence=-9.0), optimisation=BRIEF)
+SETTINGS = Distil(step="distil", examples=Examples(count=6, longest_s=3, min_confidence=-9.0), optimisation=BRIEF)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_rounding_that_is_going_to_be_changes_what_is_learnt(work: Path) -> None
 )
 def test_every_loss_falls(work: Path, losses: Losses) -> None:
     told: list[Told] = []
-    brief = BRIEF.model_copy(update={"steps": 6, "batch_s": 200.0, "peak": 3e-4})
+    brief = BRIEF.model_copy(update={"steps": 5, "batch_s": 200.0, "peak": 3e-4})
     run(pruned(), SETTINGS.model_copy(update={"losses": losses, "optimisation": brief}), work, told)
     assert told[-1].loss < 0.95 * told[0].loss
 
